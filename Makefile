@@ -1,0 +1,45 @@
+# make run    set up, restore the sample, say where the result is
+# make test   set up, pass the tests
+# make check  style, types, layers
+# make bench  measure the networks and the whole path on this machine
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: run test test-gpu check bench clean
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+run: $(VENV)/.ready
+	mkdir -p restored
+	$(BIN)/vidrestore samples/home-video.mp4 restored/home-video.mp4 --overwrite --report restored/home-video.json
+	@echo "Look at restored/home-video.mp4; what was done is in restored/home-video.json."
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/.ready-dev
+	VIDRESTORE_REQUIRE=gpu $(BIN)/python -m pytest -m gpu
+
+check: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/bench_network.py --model vidrestore-lite-256
+	$(BIN)/python benchmarks/bench_detector.py
+	$(BIN)/python benchmarks/bench_pipeline.py
+
+clean:
+	rm -rf $(VENV) restored .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,84 @@
+import dataclasses
+
+import numpy as np
+
+from tests.support.fakes import FakeDetector, frame_at, landmarks_at, observation
+from vidrestore.settings import DetectSettings
+from vidrestore.stages.detect import detect_faces
+
+FACE = observation(landmarks_at(30, 24, 12))
+
+
+def detect(frames, detector=None, **settings):
+    detector = detector or FakeDetector(lambda image: (FACE,))
+    return list(detect_faces(iter(frames), detector, DetectSettings(**settings))), detector
+
+
+def test_every_third_frame_is_searched_and_all_come_out_in_order():
+    items, _ = detect([frame_at(k) for k in range(10)])
+    assert [i.frame.tick for i in items] == list(range(10))
+    assert [i.was_searched for i in items] == [k % 3 == 0 for k in range(10)]
+    assert [len(i.observations) for i in items] == [k % 3 == 0 for k in range(10)]
+
+
+def test_the_same_frames_are_searched_wherever_decoding_began():
+    whole, _ = detect([frame_at(k) for k in range(40)])
+    part, _ = detect([frame_at(k) for k in range(17, 40)])
+    searched = {i.frame.tick for i in whole if i.was_searched}
+    assert {i.frame.tick for i in part[1:] if i.was_searched} == {t for t in searched if t > 17}
+
+
+def test_dropped_frames_do_not_skip_a_search():
+    items, _ = detect([frame_at(k) for k in (0, 1, 2, 4, 5, 7, 8)])
+    assert [i.frame.tick for i in items if i.was_searched] == [0, 4, 7]
+
+
+def test_the_first_frame_of_a_shot_is_searched():
+    items, _ = detect([frame_at(k, luma=40 if k < 5 else 200) for k in range(9)])
+    assert [i.frame.tick for i in items if i.is_cut] == [0, 5]
+    assert [i.frame.tick for i in items if i.was_searched] == [0, 3, 5, 6]
+
+
+def test_searches_are_gathered_into_batches():
+    detector = FakeDetector(lambda image: (FACE,), batch_size=4)
+    items, _ = detect([frame_at(k) for k in range(30)], detector)
+    assert detector.calls == [4, 4, 2]
+    assert [i.frame.tick for i in items] == list(range(30))
+    assert all(len(i.observations) == i.was_searched for i in items)
+
+
+def test_a_batch_never_mixes_picture_sizes():
+    detector = FakeDetector(lambda image: (FACE,), batch_size=8)
+    frames = [frame_at(k, width=64 if k < 10 else 96) for k in range(20)]
+    items, _ = detect(frames, detector)  # the fake refuses mixed shapes
+    assert len(items) == 20
+    assert sum(detector.calls) == sum(i.was_searched for i in items)
+
+
+def test_weak_and_tiny_faces_are_left_out():
+    weak = observation(landmarks_at(30, 24, 12), score=0.3)
+    tiny = observation(landmarks_at(30, 24, 2))
+    items, _ = detect([frame_at(0)], FakeDetector(lambda image: (FACE, weak, tiny)))
+    assert len(items[0].observations) == 1
+    assert items[0].observations[0].score == FACE.score
+
+
+def test_observations_are_given_in_display_pixels():
+    frame = frame_at(0, width=2000, height=1500)
+    shown = []
+
+    def find(image):
+        shown.append(image.shape)
+        return (observation(landmarks_at(100, 75, 12)),)
+
+    items, _ = detect([frame], FakeDetector(find), max_side=1000)
+    assert shown == [(750, 1000, 3)]
+    np.testing.assert_allclose(
+        items[0].observations[0].landmarks.mean(axis=0), [200.5, 150.5], atol=1e-3
+    )
+
+
+def test_frames_are_passed_on_as_they_are():
+    frame = dataclasses.replace(frame_at(0), is_corrupt=True)
+    items, _ = detect([frame])
+    assert items[0].frame is frame

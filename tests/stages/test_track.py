@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from tests.support.fakes import frame_at, landmarks_at, observation
+from vidrestore.contracts import DetectedFrame
+from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
+from vidrestore.stages.track import track_faces, warmup_ticks
+
+
+def noisy_film(first, last, every=3, cuts=(70,)):
+    """A wandering face as seen by a noisy detector; a tick always gives the same detection."""
+    for tick in range(first, last):
+        is_cut = tick == first or tick in cuts
+        searched = is_cut or tick % every == 0
+        rng = np.random.default_rng(tick)
+        path = landmarks_at(200 + 60 * np.sin(tick / 15), 120 + tick / 4, 25, 0.1 * np.sin(tick / 9))
+        seen = observation((path + rng.normal(0, 0.6, (5, 2))).astype(np.float32))
+        is_missed = rng.random() < 0.1 and not is_cut
+        yield DetectedFrame(
+            frame=frame_at(tick),
+            was_searched=searched,
+            observations=(seen,) if searched and not is_missed else (),
+            is_cut=is_cut,
+        )
+
+
+def follow(frames, choice=FaceChoice.ALL, lookahead=12):
+    return list(
+        track_faces(iter(frames), DetectSettings(), TrackSettings(lookahead=lookahead), choice)
+    )
+
+
+@pytest.mark.parametrize("lookahead", [0, 1, 5, 12, 40])
+def test_every_frame_comes_out_once_in_order(lookahead):
+    items = follow(noisy_film(0, 100), lookahead=lookahead)
+    assert [i.frame.tick for i in items] == list(range(100))
+    assert sum(len(i.tracks) for i in items) >= 90
+
+
+@pytest.mark.parametrize("start", [90, 100, 113])
+def test_a_range_with_warmup_is_described_exactly_as_in_the_whole_film(start):
+    before, after = warmup_ticks(DetectSettings(), TrackSettings())
+    whole = {i.frame.tick: i for i in follow(noisy_film(0, 260))}
+    stop = start + 30
+    part = {i.frame.tick: i for i in follow(noisy_film(max(0, start - before), stop + after))}
+    for tick in range(start, stop):
+        assert len(part[tick].tracks) == len(whole[tick].tracks) == 1
+        np.testing.assert_array_equal(
+            part[tick].tracks[0].landmarks, whole[tick].tracks[0].landmarks
+        )
+        assert part[tick].tracks[0].strength == whole[tick].tracks[0].strength
+
+
+def test_few_frames_are_held_back():
+    taken = []
+
+    def film():
+        for item in noisy_film(0, 500):
+            taken.append(item.frame.tick)
+            yield item
+
+    for item in track_faces(film(), DetectSettings(), TrackSettings(), FaceChoice.ALL):
+        assert taken[-1] - item.frame.tick <= 24
+
+
+def test_causal_tracking_holds_nothing_back():
+    taken = []
+
+    def film():
+        for item in noisy_film(0, 50):
+            taken.append(item.frame.tick)
+            yield item
+
+    settings = TrackSettings(lookahead=0)
+    for item in track_faces(film(), DetectSettings(), settings, FaceChoice.ALL):
+        assert taken[-1] == item.frame.tick
+
+
+def test_smoothing_beats_the_raw_landmarks():
+    """On known motion: a third of the jitter, and less error."""
+    clean = [
+        landmarks_at(200 + 60 * np.sin(t / 15), 120 + t / 4, 25, 0.1 * np.sin(t / 9))
+        for t in range(70)
+    ]
+    items = follow(noisy_film(0, 70, every=1))
+    smooth = np.stack([i.tracks[0].landmarks for i in items])
+    raw = np.stack([i.tracks[0].measured if i.tracks[0].measured is not None else c
+                    for i, c in zip(items, clean, strict=True)])  # fmt: skip
+
+    def jitter(path):
+        # of the deviation from the truth: the motion itself is not jitter
+        return np.sqrt((np.diff(path - np.stack(clean), 2, axis=0) ** 2).mean())
+
+    def error(path):
+        return np.abs(path - np.stack(clean)).mean()
+
+    assert jitter(smooth) < jitter(raw) / 3
+    assert error(smooth) < error(raw)
+
+
+def two_faces(sizes):
+    for tick, (a, b) in enumerate(sizes):
+        seen = (observation(landmarks_at(100, 100, a)), observation(landmarks_at(300, 100, b)))
+        yield DetectedFrame(
+            frame=frame_at(tick), was_searched=True, observations=seen, is_cut=tick == 0
+        )
+
+
+def test_only_the_largest_face_is_kept():
+    items = follow(two_faces([(20, 30)] * 40), FaceChoice.LARGEST)
+    for item in items:
+        (face,) = item.tracks
+        assert face.landmarks.mean(axis=0)[0] == pytest.approx(300, abs=1)
+        assert face.strength == 1
+
+
+def test_the_choice_passes_on_without_a_jump():
+    sizes = [(20 + 0.2 * t, 30 - 0.2 * t) for t in range(50)]
+    items = follow(two_faces(sizes), FaceChoice.LARGEST)
+    strength = np.array([
+        [sum(f.strength for f in i.tracks if abs(f.landmarks.mean(axis=0)[0] - x) < 50)
+         for x in (100, 300)]
+        for i in items
+    ])  # fmt: skip
+    assert strength[0].tolist() == [0, 1]
+    assert strength[-1].tolist() == [1, 0]
+    assert np.abs(np.diff(strength, axis=0)).max() <= 0.25

@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import vidrestore
+
+
+def test_the_public_names_are_these():
+    assert vidrestore.__all__ == [
+        "BlendSettings",
+        "DetectSettings",
+        "DeviceError",
+        "EncodeSettings",
+        "FaceChoice",
+        "MediaError",
+        "ModelSettings",
+        "Moment",
+        "OutputError",
+        "Precision",
+        "Preview",
+        "Progress",
+        "RestoreReport",
+        "RestoreSettings",
+        "Runtime",
+        "SettingsError",
+        "TimeSpan",
+        "TrackSettings",
+        "VideoCodec",
+        "VidrestoreError",
+        "WeightsError",
+        "__version__",
+        "preview_video",
+        "restore_crops",
+        "restore_video",
+    ]
+
+
+def test_every_public_name_can_be_had_and_is_documented():
+    for name in vidrestore.__all__:
+        value = getattr(vidrestore, name)
+        assert name == "__version__" or value.__doc__
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    try:
+        vidrestore.no_such_thing  # noqa: B018
+    except AttributeError as error:
+        assert "no_such_thing" in str(error)
+    else:
+        raise AssertionError("no AttributeError")
+
+
+def test_importing_the_package_loads_no_heavy_library_and_starts_nothing():
+    code = (
+        "import sys, threading, logging, vidrestore;"
+        "heavy = {'torch', 'av', 'cv2', 'openvino', 'numpy'} & set(sys.modules);"
+        "assert not heavy, heavy;"
+        "assert threading.active_count() == 1;"
+        "assert not logging.getLogger('vidrestore').handlers"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,242 @@
+"""The commands. Each imports what it needs when it is called, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from vidrestore import __version__
+from vidrestore.cli.console import ProgressBar, as_time, complain, say, talking
+from vidrestore.cli.options import ModelOptions, RangeOptions, RestoreOptions, TalkOptions
+from vidrestore.errors import OutputError, SettingsError, VidrestoreError
+
+_EXIT_INTERRUPTED = 130
+_EXIT_BUG = 70
+"""``EX_SOFTWARE`` of sysexits.h."""
+
+_HELP = """Restore the faces in an old home video; everything else stays as it is.
+
+vidrestore in.mp4 out.mp4                                 the whole film
+vidrestore preview in.mp4 --start 1:30 --end 1:36         before and after, and how long it takes
+"""
+
+app = App(
+    name="vidrestore",
+    help=_HELP,
+    help_format="plaintext",
+    version=__version__,
+    group_commands=Group("Commands", sort_key=0),
+    suppress_keyboard_interrupt=False,
+)
+weights_app = App(name="weights", help="List, fetch and verify models.", help_format="plaintext")
+app.command(weights_app)
+
+FilmIn = Annotated[Path, Parameter(name="IN", help="The film; it is only read.")]
+FilmOut = Annotated[Path, Parameter(name="OUT", help="The result: .mp4, .m4v, .mov or .mkv.")]
+
+
+@app.default
+def restore(
+    source: FilmIn,
+    target: FilmOut,
+    /,
+    *,
+    span: RangeOptions | None = None,
+    model: ModelOptions | None = None,
+    options: RestoreOptions | None = None,
+    talk: TalkOptions | None = None,
+) -> int:
+    """Restore the faces of a film."""
+    from vidrestore.jobs.restore import restore_video
+
+    span, model = span or RangeOptions(), model or ModelOptions()
+    options, talk = options or RestoreOptions(), talk or TalkOptions()
+    _hint_at_command(source)
+    with talking(talk):
+        settings = options.settings(span.span(), model.settings())
+        _check_report_path(options.report)
+        with ProgressBar(talk.quiet) as progress:
+            report = restore_video(source, target, settings, progress)
+        _write_report(options.report, report.to_json())
+        if not talk.quiet:
+            say(f"{target}: {_summary(report.frames, report.timings)}")
+    return 0
+
+
+app.command(restore, name="restore", show=False)
+
+
+@app.command
+def preview(
+    source: FilmIn,
+    target: Annotated[
+        Path | None, Parameter(name="OUT", help="Default: NAME-preview.mp4 beside IN.")
+    ] = None,
+    /,
+    *,
+    span: RangeOptions | None = None,
+    model: ModelOptions | None = None,
+    options: RestoreOptions | None = None,
+    talk: TalkOptions | None = None,
+) -> int:
+    """Restore a range, before and after side by side, and estimate the full run."""
+    from vidrestore.jobs.preview import preview_video
+
+    span, model = span or RangeOptions(), model or ModelOptions()
+    options, talk = options or RestoreOptions(), talk or TalkOptions()
+    with talking(talk):
+        settings = options.settings(span.span(), model.settings())
+        _check_report_path(options.report)
+        with ProgressBar(talk.quiet) as progress:
+            made = preview_video(source, target, settings, progress)
+        _write_report(options.report, made.report.to_json())
+        if not talk.quiet:
+            say(f"{made.path}: {_summary(made.report.frames, made.report.timings)}")
+            if made.seconds_for_film is not None:
+                say(f"the whole film would take about {as_time(made.seconds_for_film)}")
+    return 0
+
+
+@app.command
+def inspect(
+    source: FilmIn,
+    /,
+    *,
+    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
+    model: ModelOptions | None = None,
+    talk: TalkOptions | None = None,
+) -> int:
+    """Show what a film holds: streams, faces, and what a run would keep."""
+    from vidrestore.cli.facts import inspection_lines
+    from vidrestore.jobs.inspection import inspect_video
+
+    with talking(talk or TalkOptions(quiet=True)):
+        inspection = inspect_video(source, (model or ModelOptions()).settings())
+    say(inspection.to_json() if json else "\n".join(inspection_lines(inspection)))
+    return 0
+
+
+@app.command
+def doctor(*, talk: TalkOptions | None = None) -> int:
+    """Check devices, codecs, versions and models on this machine."""
+    from vidrestore.cli.facts import diagnosis_lines
+    from vidrestore.jobs.doctor import diagnose
+
+    with talking(talk or TalkOptions(quiet=True)):
+        diagnosis = diagnose()
+    say("\n".join(diagnosis_lines(diagnosis)))
+    return 0 if diagnosis.is_able else 1
+
+
+@weights_app.command(name="list")
+def list_weights(*, model: ModelOptions | None = None) -> int:
+    """List the models, their licences, and which are installed."""
+    from vidrestore.cli.facts import model_lines
+    from vidrestore.models.weights import WeightsStore
+
+    store = WeightsStore((model or ModelOptions()).settings().weights_dir)
+    say("\n".join(model_lines(store.installed())))
+    return 0
+
+
+@weights_app.command
+def fetch(
+    name: Annotated[str, Parameter(help="A name of `weights list`.")], /, *, to: Path | None = None
+) -> int:
+    """Download the weights of one model; nothing else ever downloads."""
+    from vidrestore.cli.console import ByteBar
+    from vidrestore.models.registry import model_spec
+    from vidrestore.models.weights import fetch as fetch_weights
+    from vidrestore.models.weights import notice
+
+    terms = notice(model_spec(name))
+    if terms is not None:
+        say(terms)
+    with ByteBar(name) as progress:
+        path = fetch_weights(name, progress, to)
+    say(f"{name}: {path}")
+    return 0
+
+
+@weights_app.command
+def verify(*, weights_dir: Path | None = None) -> int:
+    """Check the SHA-256 of every installed weights file."""
+    from vidrestore.cli.facts import verification_lines
+    from vidrestore.models.weights import WeightsStore
+
+    rows = [row for row in WeightsStore(weights_dir).installed() if row.path is not None]
+    say("\n".join(verification_lines(rows)))
+    return 4 if any(row.is_intact is False for row in rows) else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        argv: The words after the program's name; None takes those of the process.
+
+    Returns:
+        0; 2 for a wrong command line; for other errors the code of ``vidrestore.errors``; 130 if
+        interrupted; 70 for an error of the program's own.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    is_debugging = "--debug" in words
+    if not words:
+        words = ["--help"]
+    try:
+        result = app(words, print_error=False, exit_on_error=False, result_action="return_value")
+        return result if isinstance(result, int) else 0
+    except CycloptsError as error:
+        complain(" ".join(str(error).split()) + " (see vidrestore --help)")
+        return SettingsError.exit_code
+    except VidrestoreError as error:
+        if is_debugging:
+            traceback.print_exc()
+        complain(" ".join(str(error).split()))
+        return error.exit_code
+    except KeyboardInterrupt:
+        complain("interrupted; nothing was written")
+        return _EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place that reports bugs
+        if is_debugging:
+            traceback.print_exc()
+        complain(
+            f"an error of the program itself: {type(error).__name__}: {error}. "
+            "Run again with --debug and report what it prints"
+        )
+        return _EXIT_BUG
+
+
+def _hint_at_command(source: Path) -> None:
+    """Tell a mistyped command from a missing film."""
+    names = ["preview", "inspect", "weights", "doctor"]
+    close = difflib.get_close_matches(source.name, names, n=1, cutoff=0.75)
+    if close and not source.exists():
+        raise SettingsError(f"there is no film '{source}'; did you mean 'vidrestore {close[0]}'?")
+
+
+def _check_report_path(path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise OutputError(f"cannot write the report {path}: its folder does not exist")
+
+
+def _write_report(path: Path | None, text: str) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
+
+
+def _summary(frames: dict[str, int], timings: dict[str, object]) -> str:
+    faces = f"{frames['with_faces']} of {frames['written']} frames with faces restored"
+    if not frames["faces"]:
+        faces = f"no faces found; {frames['written']} frames passed through"
+    return f"{faces}; {timings['wall_seconds']} s, {timings['frames_per_second']} frames/s"

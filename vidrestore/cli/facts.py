@@ -1,0 +1,135 @@
+"""Lines of text for people, from what the jobs found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from vidrestore.cli.console import as_time
+from vidrestore.jobs.doctor import Diagnosis
+from vidrestore.jobs.inspection import FaceSample, Inspection
+from vidrestore.media.probe import AudioTrack, SourceInfo
+from vidrestore.models.weights import InstalledModel
+
+_RANGES = {1: "limited range", 2: "full range"}
+_MATRICES = {1: "BT.709", 5: "BT.601 (PAL)", 6: "BT.601 (NTSC)", 9: "BT.2020"}
+
+
+def inspection_lines(inspection: Inspection) -> list[str]:
+    """Describe a film."""
+    source = inspection.source
+    rows = [
+        ("file", f"{source.path} ({source.container})"),
+        ("length", _length(source)),
+        ("picture", _picture(source)),
+        ("colour", _colour(source)),
+    ]
+    rows += [("sound", _sound(track)) for track in source.audio] or [("sound", "none")]
+    rows += [
+        (track.kind, " ".join(filter(None, (track.codec, track.language, track.title))))
+        for track in source.others
+    ]
+    if source.num_chapters:
+        rows.append(("chapters", str(source.num_chapters)))
+    rows.append(("faces", _faces(inspection.samples)))
+    if source.video.is_interlaced_flagged:
+        rows.append(("note", "flagged as interlaced; it is restored as it is, not deinterlaced"))
+    rows += [("in .mp4", note) for note in inspection.plan]
+    return table(rows)
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """Describe what a machine can do."""
+    machine = diagnosis.machine
+    rows = [("machine", f"{machine['processor']}, {machine['cores']} cores, {machine['system']}")]
+    rows.append(("python", str(machine["python"])))
+    rows += list(diagnosis.versions.items())
+    rows += list(diagnosis.devices.items())
+    rows += [
+        (f"encoder {name}", "works" if works else "missing")
+        for name, works in diagnosis.encoders.items()
+    ]
+    rows += [("choice", choice) for choice in diagnosis.models]
+    rows += [(name, str(path)) for name, path in diagnosis.folders.items()]
+    rows += [("PROBLEM", problem) for problem in diagnosis.problems] or [("verdict", "ready")]
+    return table(rows)
+
+
+def model_lines(models: Sequence[InstalledModel]) -> list[str]:
+    """Describe the models the program knows."""
+    lines = []
+    for model in models:
+        where = "not installed" if model.path is None else str(model.path)
+        if model.is_intact is False:
+            where += "  DAMAGED"
+        lines += [
+            f"{model.spec.name:24} {model.kind:9} {_megabytes(model.spec.weights.num_bytes):>9}",
+            f"    {model.spec.weights.licence}",
+            f"    {where}",
+        ]
+    return lines
+
+
+def verification_lines(models: Sequence[InstalledModel]) -> list[str]:
+    """Say of each installed file whether it is what it should be."""
+    verdicts = {True: "intact", False: "DAMAGED", None: "no SHA-256 known"}
+    return table([(m.spec.name, f"{verdicts[m.is_intact]}  {m.path}") for m in models])
+
+
+def table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Align two columns; a name that repeats is written once."""
+    width = max((len(name) for name, _ in rows), default=0)
+    names = ["", *(name for name, _ in rows)]
+    return [
+        f"{'' if name == before else name:{width}}  {text}"
+        for (before, name), (_, text) in zip(pairwise(names), rows, strict=True)
+    ]
+
+
+def _length(source: SourceInfo) -> str:
+    if source.duration_seconds is None:
+        return "unknown"
+    seconds = float(source.duration_seconds)
+    return f"{as_time(seconds)} ({seconds:.2f} s)"
+
+
+def _picture(source: SourceInfo) -> str:
+    video = source.video
+    parts = [
+        f"{video.codec} {video.width}x{video.height}",
+        video.pixel_format,
+        f"{float(video.nominal_rate):.6g} frames/s",
+    ]
+    if video.pixel_aspect != 1:
+        parts.append(f"pixels {video.pixel_aspect.numerator}:{video.pixel_aspect.denominator}")
+    if video.rotation:
+        parts.append(f"turned {video.rotation} degrees")
+    return ", ".join(parts)
+
+
+def _colour(source: SourceInfo) -> str:
+    colour = source.video.colour
+    matrix = _MATRICES.get(colour.matrix, "matrix not stated" if colour.matrix == 2 else "other")
+    return f"{matrix}, {_RANGES.get(colour.range, 'range not stated')}"
+
+
+def _sound(track: AudioTrack) -> str:
+    channels = {1: "mono", 2: "stereo"}.get(track.channels, f"{track.channels} channels")
+    parts = [track.codec or "unknown", f"{track.sample_rate} Hz", channels]
+    return ", ".join([*parts, *filter(None, (track.language, track.title))])
+
+
+def _faces(samples: Sequence[FaceSample]) -> str:
+    with_faces = [s for s in samples if s.widths_px]
+    if not with_faces:
+        return f"none at {len(samples)} moments"
+    widths = [w for s in with_faces for w in s.widths_px]
+    most = max(len(s.widths_px) for s in with_faces)
+    return (
+        f"at {len(with_faces)} of {len(samples)} moments, up to {most} at once, "
+        f"{min(widths):.0f} to {max(widths):.0f} pixels wide"
+    )
+
+
+def _megabytes(num_bytes: int | None) -> str:
+    return "?" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"

@@ -1,0 +1,163 @@
+"""The options of the command line, and the settings they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from vidrestore.settings import (
+    BlendSettings,
+    DetectSettings,
+    EncodeSettings,
+    FaceChoice,
+    ModelSettings,
+    Moment,
+    Precision,
+    RestoreSettings,
+    Runtime,
+    TimeSpan,
+    TrackSettings,
+    VideoCodec,
+)
+
+_DEFAULT = RestoreSettings()
+
+MAIN = Group("Options", sort_key=1)
+OUTPUT = Group("Output", sort_key=2)
+EXPERT = Group("Expert", sort_key=3)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class RangeOptions:
+    """Which part of the film."""
+
+    start: Annotated[
+        str | None, Parameter(group=MAIN, help="First moment: 90, 1:30, 0:01:30.5 or @FRAME.")
+    ] = None
+    end: Annotated[
+        str | None, Parameter(group=MAIN, help="Moment to stop before, written likewise.")
+    ] = None
+
+    def span(self) -> TimeSpan:
+        """Return the part of the film that the options ask for."""
+        return TimeSpan(
+            None if self.start is None else Moment.parse(self.start),
+            None if self.end is None else Moment.parse(self.end),
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """Which networks, and where they run."""
+
+    model: Annotated[
+        str, Parameter(group=MAIN, help="Name of `weights list`, a weights file, or auto.")
+    ] = _DEFAULT.model.name
+    detector: Annotated[str, Parameter(group=EXPERT, help="Face detector, or auto.")] = (
+        _DEFAULT.model.detector
+    )
+    weights_dir: Annotated[
+        Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
+    ] = None
+    allow_unverified: Annotated[
+        bool, Parameter(group=EXPERT, negative="", help="Load weights of unknown SHA-256.")
+    ] = _DEFAULT.model.allow_unverified
+    device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda or cuda:N.")] = (
+        _DEFAULT.model.device
+    )
+    runtime: Annotated[Runtime, Parameter(group=EXPERT, help="What computes.")] = (
+        _DEFAULT.model.runtime
+    )
+    precision: Annotated[Precision, Parameter(group=EXPERT, help="Number format.")] = (
+        _DEFAULT.model.precision
+    )
+
+    def settings(self) -> ModelSettings:
+        """Return the settings that the options ask for."""
+        return ModelSettings(
+            name=self.model,
+            detector=self.detector,
+            weights_dir=self.weights_dir,
+            allow_unverified=self.allow_unverified,
+            device=self.device,
+            runtime=self.runtime,
+            precision=self.precision,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """How faces are found, followed and shown, and how the film is written."""
+
+    strength: Annotated[
+        float, Parameter(group=MAIN, help="0 changes nothing, 1 restores fully.")
+    ] = _DEFAULT.blend.strength
+    faces: Annotated[FaceChoice, Parameter(group=MAIN, help="Whom to restore.")] = (
+        _DEFAULT.blend.faces
+    )
+    overwrite: Annotated[
+        bool, Parameter(group=OUTPUT, negative="", help="Replace an existing output.")
+    ] = _DEFAULT.encode.overwrite
+    codec: Annotated[VideoCodec, Parameter(group=OUTPUT, help="Video codec.")] = (
+        _DEFAULT.encode.codec
+    )
+    crf: Annotated[
+        int | None, Parameter(group=OUTPUT, help="Quality, lower is better (h264: 18).")
+    ] = _DEFAULT.encode.crf
+    preset: Annotated[str | None, Parameter(group=OUTPUT, help="Encoder speed (h264: medium).")] = (
+        _DEFAULT.encode.preset
+    )
+    report: Annotated[Path | None, Parameter(group=OUTPUT, help="Write a JSON report.")] = None
+    report_landmarks: Annotated[
+        bool, Parameter(group=EXPERT, negative="", help="Landmarks of every frame in the report.")
+    ] = _DEFAULT.record_landmarks
+    detect_every: Annotated[int, Parameter(group=EXPERT, help="Search every n-th frame.")] = (
+        _DEFAULT.detect.every
+    )
+    detect_threshold: Annotated[float, Parameter(group=EXPERT, help="Least confidence, 0..1.")] = (
+        _DEFAULT.detect.threshold
+    )
+    lookahead: Annotated[
+        int, Parameter(group=EXPERT, help="Frames that smoothing looks ahead; 0: causal.")
+    ] = _DEFAULT.track.lookahead
+    overlap: Annotated[bool, Parameter(group=EXPERT, help="Stages on threads of their own.")] = (
+        _DEFAULT.overlap
+    )
+
+    def settings(self, span: TimeSpan, model: ModelSettings) -> RestoreSettings:
+        """Return the settings of a run that the options ask for.
+
+        Raises:
+            SettingsError: An option is out of its range.
+        """
+        return RestoreSettings(
+            span=span,
+            model=model,
+            detect=DetectSettings(every=self.detect_every, threshold=self.detect_threshold),
+            track=TrackSettings(lookahead=self.lookahead),
+            blend=BlendSettings(strength=self.strength, faces=self.faces),
+            encode=EncodeSettings(
+                codec=self.codec, crf=self.crf, preset=self.preset, overwrite=self.overwrite
+            ),
+            overlap=self.overlap,
+            record_landmarks=self.report_landmarks,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class TalkOptions:
+    """How much is said."""
+
+    quiet: Annotated[bool, Parameter(group=OUTPUT, negative="", help="Say nothing but errors.")] = (
+        False
+    )
+    debug: Annotated[
+        bool, Parameter(group=EXPERT, negative="", help="Log everything; tracebacks of errors.")
+    ] = False

@@ -1,0 +1,1 @@
+"""What surrounds a run: opening, choosing, reporting; one module for each thing users ask for."""

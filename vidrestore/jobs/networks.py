@@ -1,0 +1,135 @@
+"""Chooses, checks and loads the two networks of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from vidrestore.contracts import FaceDetector, FaceRestorer
+from vidrestore.models.choice import pick_detector, pick_restorer
+from vidrestore.models.registry import DetectorSpec, RestorerSpec
+from vidrestore.models.restorers import build_restorer
+from vidrestore.models.retinaface import build_detector
+from vidrestore.models.weights import notice, read_state, sha256_of
+from vidrestore.pipeline import Networks
+from vidrestore.settings import DetectSettings, ModelSettings, RestoreSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenModels:
+    """Which models a run uses, before anything is loaded."""
+
+    restorer: RestorerSpec
+    restorer_path: Path
+    detector: DetectorSpec
+    detector_path: Path
+    choices: tuple[str, ...]
+    """What was decided, one sentence each."""
+
+
+def cache_dir() -> Path:
+    """Return the folder for converted networks; it need not exist."""
+    return platformdirs.user_cache_path("vidrestore", appauthor=False)
+
+
+def choose_models(settings: ModelSettings) -> ChosenModels:
+    """Decide on both models; fails at once if one is unknown or not installed.
+
+    Raises:
+        SettingsError: Unknown name.
+        WeightsError: Not installed, or not readable.
+    """
+    restorer, restorer_path, why = pick_restorer(settings)
+    detector, detector_path, why_detector = pick_detector(settings)
+    choices = (f"model {why}", f"detector {why_detector}")
+    return ChosenModels(restorer, restorer_path, detector, detector_path, choices)
+
+
+@contextmanager
+def loaded_restorer(
+    chosen: ChosenModels, settings: ModelSettings
+) -> Iterator[tuple[FaceRestorer, dict[str, Any], list[str]]]:
+    """Check the restoring model's hash, read its weights, and build it on its device.
+
+    Yields:
+        The network, what the report says of it, and what was decided.
+
+    Raises:
+        WeightsError: The hash differs or the file does not fit; nothing of it was executed.
+        DeviceError: The device, runtime or precision asked for cannot be had.
+    """
+    spec, path = chosen.restorer, chosen.restorer_path
+    terms = notice(spec)
+    if terms is not None:
+        logger.warning("%s", terms)
+    state = read_state(path, spec.weights, allow_unverified=settings.allow_unverified)
+    digest = sha256_of(path)
+    restorer, choices = build_restorer(
+        spec,
+        state,
+        weights_sha256=digest,
+        device=settings.device,
+        runtime=settings.runtime,
+        precision=settings.precision,
+        cache_dir=cache_dir(),
+    )
+    try:
+        yield restorer, _facts(spec, digest, restorer.description), choices
+    finally:
+        restorer.close()
+
+
+@contextmanager
+def loaded_detector(
+    chosen: ChosenModels, settings: ModelSettings, detect: DetectSettings
+) -> Iterator[tuple[FaceDetector, dict[str, Any], list[str]]]:
+    """Do for the detector what ``loaded_restorer`` does for the restoring model."""
+    spec = chosen.detector
+    detector, choices = build_detector(
+        spec,
+        chosen.detector_path,
+        device=settings.device,
+        runtime=settings.runtime,
+        threshold=detect.threshold,
+        cache_dir=cache_dir(),
+    )
+    try:
+        yield detector, _facts(spec, spec.weights.sha256, detector.description), choices
+    finally:
+        detector.close()
+
+
+@contextmanager
+def loaded_networks(
+    chosen: ChosenModels, settings: RestoreSettings
+) -> Iterator[tuple[Networks, dict[str, Any], list[str]]]:
+    """Load both networks; see ``loaded_restorer``."""
+    with (
+        loaded_restorer(chosen, settings.model) as (restorer, restorer_facts, restorer_choices),
+        loaded_detector(chosen, settings.model, settings.detect) as (
+            detector,
+            detector_facts,
+            detector_choices,
+        ),
+    ):
+        facts = {"restorer": restorer_facts, "detector": detector_facts}
+        yield Networks(detector, restorer), facts, [*restorer_choices, *detector_choices]
+
+
+def _facts(
+    spec: RestorerSpec | DetectorSpec, digest: str | None, description: str
+) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "sha256": digest,
+        "licence": spec.weights.licence,
+        "runs_as": description,
+    }

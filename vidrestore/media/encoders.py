@@ -1,0 +1,262 @@
+"""Which encoder codes the pictures, with which options, in which of its formats.
+
+The choice is tried out before any work begins; the real stream is opened with the first picture.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+
+import av
+from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from vidrestore.contracts import FrameGeometry, PixelLayout
+from vidrestore.errors import OutputError
+from vidrestore.media.containers import Container, suffixes_for_video
+from vidrestore.media.opening import explain
+from vidrestore.media.pixels import FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, is_rgb, matrix_tag
+from vidrestore.media.probe import ColourTags, SourceInfo, VideoTrack
+from vidrestore.settings import EncodeSettings, VideoCodec
+
+_PLANAR = re.compile(r"yuv(420|422|444)p(?:(\d+)le)?")
+_X26X_PRESETS = (
+    "ultrafast", "superfast", "veryfast", "faster", "fast",
+    "medium", "slow", "slower", "veryslow", "placebo",
+)  # fmt: skip
+_TRIAL_SIDE = 256
+_UPRIGHT = (1, 0, 0, 1)
+_FINE_TICKS = 90_000
+_LARGEST_TIME_SCALE = 1_440_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Coder:
+    """What an encoder is called and what it takes."""
+
+    name: str
+    title: str
+    crf: int | None
+    largest_crf: int
+    preset: str | None
+    presets: tuple[str, ...]
+    extra: Mapping[str, str]
+    needs_even_size: bool
+
+
+_CODERS: Mapping[VideoCodec, _Coder] = MappingProxyType(
+    {
+        VideoCodec.H264: _Coder("libx264", "H.264", 18, 51, "medium", _X26X_PRESETS, {}, True),
+        VideoCodec.H265: _Coder(
+            "libx265", "H.265", 20, 51, "medium", _X26X_PRESETS, {"x265-params": "log-level=none"},
+            True,
+        ),
+        VideoCodec.AV1: _Coder(
+            "libsvtav1", "AV1", 28, 63, "6", tuple(str(n) for n in range(14)), {}, True
+        ),
+        VideoCodec.FFV1: _Coder(
+            "ffv1", "FFV1", None, 0, None, (), {"level": "3", "slicecrc": "1"}, False
+        ),
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """The encoder chosen for a film, ready to be opened."""
+
+    codec: VideoCodec
+    name: str
+    """FFmpeg's name."""
+    title: str
+    options: Mapping[str, str]
+    formats: frozenset[str]
+    """Planar formats it takes."""
+    needs_even_size: bool
+
+    def format_for(self, layout_name: str) -> str:
+        """Choose the nearest format it takes: same chroma first, then no bits lost."""
+        sampling, bits = _sampling_and_bits(layout_name)
+
+        def distance(name: str) -> tuple[bool, bool, int]:
+            its_sampling, its_bits = _sampling_and_bits(name)
+            return (its_sampling != sampling, its_bits < bits, abs(its_bits - bits))
+
+        return min(sorted(self.formats), key=distance)
+
+    def coded_size(self, width: int, height: int, name: str) -> tuple[int, int]:
+        """Round a size up to what the encoder takes in one of its formats."""
+        if not self.needs_even_size:
+            return width, height
+        sampling, _ = _sampling_and_bits(name)
+        wide = width + (width % 2 if sampling in ("420", "422") else 0)
+        return wide, height + (height % 2 if sampling == "420" else 0)
+
+
+def _sampling_and_bits(name: str) -> tuple[str, int]:
+    match = _PLANAR.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name} is not a planar YUV format")
+    return match[1], int(match[2] or 8)
+
+
+def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
+    """Choose the encoder and try it out.
+
+    Raises:
+        OutputError: FFmpeg has no such encoder here, the container cannot hold what it makes, or
+            it refuses the options.
+    """
+    coder = _CODERS[settings.codec]
+    if settings.codec not in container.codecs:
+        better = " or ".join(suffixes_for_video(settings.codec))
+        raise OutputError(f"{container.suffix} cannot hold {coder.title}: name the output {better}")
+    try:
+        formats = av.codec.Codec(coder.name, "w").video_formats or []
+    except av.codec.codec.UnknownCodecError as error:
+        raise OutputError(f"this PyAV has no {coder.title} encoder ({coder.name})") from error
+    encoder = Encoder(
+        codec=settings.codec,
+        name=coder.name,
+        title=coder.title,
+        options=_options(settings, coder),
+        formats=frozenset(f.name for f in formats if _PLANAR.fullmatch(f.name)),
+        needs_even_size=coder.needs_even_size,
+    )
+    _try_out(encoder)
+    return encoder
+
+
+def _options(settings: EncodeSettings, coder: _Coder) -> Mapping[str, str]:
+    crf = coder.crf if settings.crf is None else settings.crf
+    preset = coder.preset if settings.preset is None else settings.preset
+    if crf is not None and crf > coder.largest_crf:
+        raise OutputError(f"crf {crf} is too large for {coder.title}: use 0 to {coder.largest_crf}")
+    if preset is not None and preset not in coder.presets:
+        raise OutputError(
+            f"{coder.title} has no preset '{preset}': use one of {', '.join(coder.presets)}"
+        )
+    options = dict(coder.extra)
+    if crf is not None:
+        options["crf"] = str(crf)
+    if preset is not None:
+        options["preset"] = preset
+    return MappingProxyType(options)
+
+
+def _try_out(encoder: Encoder) -> None:
+    context = av.CodecContext.create(encoder.name, "w")
+    if not isinstance(context, VideoCodecContext):
+        raise OutputError(f"{encoder.name} does not code video")
+    context.width = context.height = _TRIAL_SIDE
+    context.pix_fmt = "yuv420p"
+    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+    context.options = dict(encoder.options)
+    _open(context, encoder)
+
+
+def _open(context: VideoCodecContext, encoder: Encoder) -> None:
+    """Open an encoder; options that it did not know are left over, and refused."""
+    if encoder.codec is VideoCodec.AV1:
+        os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no option for this
+    try:
+        context.open()
+    except av.FFmpegError as error:
+        raise OutputError(
+            f"the {encoder.title} encoder refuses {context.width}x{context.height} "
+            f"{context.pix_fmt} with {_listed(encoder.options)}: {explain(error)}"
+        ) from error
+    if context.options:
+        raise OutputError(
+            f"the {encoder.title} encoder does not know the option {_listed(context.options)}"
+        )
+
+
+def _listed(options: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
+
+
+def fine_time_base(time_base: Fraction) -> Fraction:
+    """Refine a clock to at least 90 kHz, so that its times stay exact and shifts cost < 6 µs."""
+    scale = time_base.denominator
+    if scale > _LARGEST_TIME_SCALE:
+        return Fraction(1, _FINE_TICKS)
+    return Fraction(1, scale * -(-_FINE_TICKS // scale))
+
+
+def output_colour(video: VideoTrack, layout: PixelLayout) -> ColourTags:
+    """Keep the source's tags as they are, but where the samples were converted on the way."""
+    tags = video.colour
+    if is_rgb(video.pixel_format):
+        matrix, colour_range = matrix_tag(layout), LIMITED_RANGE
+    else:
+        # "RGB" on YUV would make players show green
+        matrix, colour_range = tags.matrix or UNSPECIFIED, tags.range
+    if layout.is_full_range:
+        colour_range = FULL_RANGE
+    return ColourTags(matrix, tags.primaries, tags.transfer, colour_range)
+
+
+def add_video_stream(
+    out: OutputContainer,
+    encoder: Encoder,
+    source: SourceInfo,
+    geometry: FrameGeometry,
+    layout: PixelLayout,
+) -> VideoStream:
+    """Add the stream of pictures and open its encoder.
+
+    Args:
+        out: Container without a header yet.
+        encoder: From `choose_encoder`.
+        source: Where the film comes from: rate, clock, tags.
+        geometry: Shape of the first picture.
+        layout: Format of the first picture.
+
+    Raises:
+        OutputError: The encoder or the container refuses it.
+    """
+    video = source.video
+    stream = out.add_stream(encoder.name, rate=video.nominal_rate)
+    if not isinstance(stream, VideoStream):
+        raise OutputError(f"{encoder.name} does not code video")
+    context = stream.codec_context
+    context.options = dict(encoder.options)
+    context.pix_fmt = name = encoder.format_for(layout.name)
+    context.width, context.height = encoder.coded_size(geometry.width, geometry.height, name)
+    context.time_base = fine_time_base(video.time_base)
+    context.thread_type = "AUTO"  # PyAV would choose slices, which cost x264 quality
+    context.flags |= int(Flags.frame_duration)  # or the last picture's length is guessed
+    if encoder.codec is VideoCodec.FFV1:
+        context.gop_size = 1
+    if encoder.codec is VideoCodec.H265 and out.format.name in ("mp4", "mov"):
+        context.codec_tag = "hvc1"  # Apple's players refuse the default
+    tags = output_colour(video, layout)
+    context.colorspace, context.color_primaries = tags.matrix, tags.primaries
+    context.color_trc, context.color_range = tags.transfer, tags.range
+    if geometry.pixel_aspect != 1:
+        context.sample_aspect_ratio = geometry.pixel_aspect
+    stream.set_display_matrix(_display_matrix(video, geometry))
+    stream.disposition = video.disposition  # type: ignore[assignment]  # an int to PyAV
+    for name, value in (("language", video.language), ("title", video.title)):
+        if value:
+            stream.metadata[name] = value
+    _open(context, encoder)
+    return stream
+
+
+def _display_matrix(video: VideoTrack, geometry: FrameGeometry) -> tuple[int, ...] | None:
+    same_size = (geometry.width, geometry.height) == (video.width, video.height)
+    if geometry.turn == video.turn and same_size:
+        return video.display_matrix
+    if geometry.turn == _UPRIGHT:
+        return None
+    a, b, c, d = (sign << 16 for sign in geometry.turn)
+    return (a, b, 0, c, d, 0, 0, 0, 1 << 30)

@@ -1,0 +1,320 @@
+"""Everything of the source that is not the film's pictures, carried over packet by packet.
+
+It reads from a handle of its own, step by step with the pictures, so that nothing piles up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.stream import AttachmentStream, Discard, Disposition, Stream
+
+from vidrestore.errors import OutputError
+from vidrestore.media.opening import open_source, reading
+from vidrestore.media.plan import TrackAction, TrackPlan
+from vidrestore.media.probe import SourceInfo
+from vidrestore.media.sound import SoundEncoder, Window
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
+
+_STREAM_TAGS = ("language", "title", "handler_name")
+_FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
+_UNKNOWN_TYPE = "application/octet-stream"
+_SEEK_BACK = (1, 10, 60)
+"""Seconds before a range at which reading may begin; containers land late now and then."""
+_MARGIN = 5
+"""Seconds of pictures beyond a range after which its sound is taken to be over."""
+
+
+class _CopiedTrack:
+    """Moves the packets of one track, unchanged but for their times."""
+
+    def __init__(self, out: OutputContainer, source: Stream, window: Window) -> None:
+        try:
+            self.stream = out.add_stream_from_template(source, opaque=True)
+        except ValueError as error:
+            raise OutputError(f"the container refuses the {source.name} track") from error
+        self.num_bad_packets = 0
+        self._out, self._window = out, window
+        self._is_sound = isinstance(source, AudioStream)
+        self._priming: Packet[Stream] | None = None
+        self._last_begin: Fraction | None = None
+        self._length = Fraction(0)
+        self._last_dts: int | None = None
+
+    def take(self, packet: Packet[Stream]) -> None:
+        if packet.is_discard:
+            # Not to be heard; the last of them lets the decoder settle.
+            self._priming = packet if self._window.hides_start else None
+            return
+        if self._priming is not None:
+            self._write(self._priming)
+            self._priming = None
+        self._write(packet)
+
+    def _write(self, packet: Packet[Stream]) -> None:
+        begin, length = self._when(packet)
+        late = begin if packet.dts is None else packet.dts * packet.time_base - self._window.shift
+        if not self._is_sound and self._window.overlaps(begin, begin + length) and begin < 0:
+            begin, late, length = Fraction(0), Fraction(0), begin + length  # a title on screen
+        if not self._window.holds(begin, begin + length):
+            return
+        tick = self.stream.time_base
+        assert tick is not None
+        dts = round(late / tick)
+        if self._last_dts is not None and dts <= self._last_dts:
+            dts = self._last_dts + 1  # splices in captures run backwards
+        packet.pts, packet.dts = max(round(begin / tick), dts), dts
+        packet.duration, packet.time_base = round(length / tick), tick
+        packet.stream = self.stream
+        try:
+            self._out.mux(packet)
+        except (av.InvalidDataError, av.PatchWelcomeError):  # a damaged packet of sound
+            self.num_bad_packets += 1
+        else:
+            self._last_dts = dts
+
+    def _when(self, packet: Packet[Stream]) -> tuple[Fraction, Fraction]:
+        """Return when a packet begins, in output time, and how long it lasts."""
+        moment = packet.pts if packet.pts is not None else packet.dts
+        if moment is not None:
+            begin = moment * packet.time_base - self._window.shift
+        else:
+            begin = Fraction(0) if self._last_begin is None else self._last_begin + self._length
+        if packet.duration:
+            self._length = packet.duration * packet.time_base
+        elif self._is_sound and self._last_begin is not None:
+            # MP4 would cut off a last packet without length
+            self._length = max(Fraction(0), begin - self._last_begin)
+        self._last_begin = begin
+        return begin, self._length
+
+
+class _CodedTrack:
+    """Moves the sound of one track through an AAC encoder."""
+
+    def __init__(self, out: OutputContainer, source: AudioStream, window: Window) -> None:
+        self._encoder = SoundEncoder(out, source, window)
+        self.stream = self._encoder.stream
+        self._out = out
+
+    @property
+    def num_bad_packets(self) -> int:
+        return self._encoder.num_bad_packets
+
+    def take(self, packet: Packet[Stream]) -> None:
+        self._out.mux(self._encoder.take(cast("Packet[AudioStream]", packet)))
+
+    def flush(self) -> None:
+        self._out.mux(self._encoder.flush())
+
+
+class Passthrough:
+    """Carries over the tracks that are kept, in step with the pictures."""
+
+    def __init__(
+        self,
+        source: SourceInfo,
+        plans: Sequence[TrackPlan],
+        window: Window,
+        out: OutputContainer,
+    ) -> None:
+        """Open the source once more; add tracks, tags and chapters to the output.
+
+        Args:
+            source: The film.
+            plans: What to do with each of its tracks.
+            window: Which part of it is wanted.
+            out: The output, whose header is not yet written.
+
+        Raises:
+            MediaOpenError: The source has gone meanwhile.
+            OutputError: A track could not be coded.
+        """
+        self._source, self._window, self._out = source, window, out
+        self._container = open_source(source.path)
+        self._tracks: dict[int, _CopiedTrack | _CodedTrack] = {}
+        self._covers: list[Packet[Stream]] = []
+        self._packets: Iterator[Packet[Stream]] | None = None
+        self._next: Packet[Stream] | None = None
+        self.numbers: dict[int, int] = {}
+        """For the source's track numbers those in the output."""
+        for plan in plans:
+            if plan.action is not TrackAction.DROPPED:
+                self._add(plan)
+        for name, value in self._container.metadata.items():
+            if name.lower() not in _FORMAT_TAGS:
+                out.metadata[name] = value
+        out.set_chapters(self._chapters())
+
+    def _add(self, plan: TrackPlan) -> None:
+        source = self._container.streams[plan.source_index]
+        stream = self._add_track(self._out, source, plan)
+        for name, value in source.metadata.items():
+            if name.lower() in _STREAM_TAGS:
+                stream.metadata[name.lower()] = value
+        self.numbers[plan.source_index] = stream.index
+
+    def _add_track(self, out: OutputContainer, source: Stream, plan: TrackPlan) -> Stream:
+        if isinstance(source, AttachmentStream):
+            return out.add_attachment(
+                source.name or "attachment", source.mimetype or _UNKNOWN_TYPE, source.data
+            )
+        if plan.kind == "cover":
+            return self._add_cover(out, source)
+        track: _CopiedTrack | _CodedTrack
+        if plan.action is TrackAction.ENCODED_TO_AAC and isinstance(source, AudioStream):
+            track = _CodedTrack(out, source, self._window)
+        else:
+            track = _CopiedTrack(out, source, self._window)
+        self._tracks[plan.source_index] = track
+        track.stream.disposition = source.disposition
+        return track.stream
+
+    def _add_cover(self, out: OutputContainer, source: Stream) -> Stream:
+        with open_source(self._source.path) as container:
+            packets = container.demux(container.streams[source.index])
+            image = next((bytes(packet) for packet in packets if packet.size), b"")
+        if out.format.name == "matroska":
+            kind = "png" if source.codec_context.name == "png" else "jpeg"
+            return out.add_attachment(f"cover.{kind}", f"image/{kind}", image)
+        stream = out.add_stream_from_template(source, opaque=True)
+        stream.disposition = Disposition.attached_pic
+        packet: Packet[Stream] = Packet(image)
+        packet.stream, packet.pts, packet.dts = stream, 0, 0
+        self._covers.append(packet)
+        return stream
+
+    def _chapters(self) -> list[Chapter]:
+        chapters = []
+        for chapter in self._container.chapters():
+            base = chapter["time_base"] or Fraction(1, 1000)
+            begin = chapter["start"] * base - self._window.shift
+            end = chapter["end"] * base - self._window.shift
+            if self._window.overlaps(begin, end):
+                begin = max(begin, Fraction(0))
+                end = end if self._window.length is None else min(end, self._window.length)
+                chapter["start"], chapter["end"] = round(begin / base), round(end / base)
+                chapters.append(chapter)
+        return chapters
+
+    def pump(self, until: Fraction | None) -> None:
+        """Write the packets of all tracks up to an output time; None: all that are left.
+
+        The output's header must have been written.
+        """
+        self._out.mux(self._covers)
+        self._covers = []
+        if not self._tracks:
+            return
+        if self._packets is None:
+            self._packets = self._wanted_packets()
+        while True:
+            packet, self._next = self._next, None
+            if packet is None:
+                with reading(self._source.path):
+                    packet = next(self._packets, None)
+            if packet is None:
+                return
+            time = self._time_of(packet)
+            if until is not None and time is not None and time > until:
+                self._next = packet
+                return
+            self._tracks[packet.stream.index].take(packet)
+
+    def finish(self) -> None:
+        """Write what is left, to the end of the film or of the range."""
+        self.pump(None)
+        for track in self._tracks.values():
+            if isinstance(track, _CodedTrack):
+                track.flush()
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._next = self._packets = None
+        self._container.close()
+
+    @property
+    def notes(self) -> list[str]:
+        """What went wrong on the way."""
+        return [
+            f"{track.num_bad_packets} damaged packets of track {index} were left out"
+            for index, track in self._tracks.items()
+            if track.num_bad_packets
+        ]
+
+    def _time_of(self, packet: Packet[Stream]) -> Fraction | None:
+        """Return the output time of a packet, None if it has none."""
+        moment = packet.dts if packet.dts is not None else packet.pts
+        return None if moment is None else moment * packet.time_base - self._window.shift
+
+    def _wanted_packets(self) -> Iterator[Packet[Stream]]:
+        """Read the packets of the kept tracks, within the range and not much beyond."""
+        length, film = self._window.length, self._source.video.index
+        unfinished = self._sound_indices()
+        for packet in self._packets_from_start():
+            time = self._time_of(packet)
+            if length is not None and time is not None and time >= length:
+                unfinished.discard(packet.stream.index)
+                if not unfinished or (packet.stream.index == film and time > length + _MARGIN):
+                    return
+            if packet.size and packet.stream.index in self._tracks:
+                yield packet
+
+    def _sound_indices(self) -> set[int]:
+        return {
+            index
+            for index in self._tracks
+            if isinstance(self._container.streams[index], AudioStream)
+        }
+
+    def _packets_from_start(self) -> Iterator[Packet[Stream]]:
+        """Read from the start of the range or a little before it."""
+        start = self._window.shift
+        if self._window.has_start:
+            for back in _SEEK_BACK:
+                if start - back <= self._source.origin:
+                    break
+                packets = self._packets_after_seek(start - back)
+                if packets is not None:
+                    return packets
+            self._container.close()  # some formats cannot be read on after a failed seek
+            self._container = open_source(self._source.path)
+        return self._demux()
+
+    def _packets_after_seek(self, moment: Fraction) -> Iterator[Packet[Stream]] | None:
+        """Seek, and make sure that no sound of the range was skipped; None if some was."""
+        try:
+            self._container.seek(int(moment * av.time_base))
+        except av.FFmpegError:
+            return None
+        unheard, ahead = self._sound_indices(), []
+        packets = self._demux()
+        while unheard:
+            packet = next(packets, None)
+            if packet is None:
+                return None
+            ahead.append(packet)
+            time = self._time_of(packet)
+            if time is not None and time > 0:
+                return None
+            unheard.discard(packet.stream.index)
+        return chain(ahead, packets)
+
+    def _demux(self) -> Iterator[Packet[Stream]]:
+        # In a range the film's own packets tell how far the reading has come.
+        wanted = set(self._tracks)
+        if self._window.has_start or self._window.length is not None:
+            wanted.add(self._source.video.index)
+        for stream in self._container.streams:
+            if stream.index not in wanted:
+                stream.discard = Discard.all
+        return self._container.demux([self._container.streams[i] for i in sorted(wanted)])

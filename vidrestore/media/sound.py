@@ -1,0 +1,150 @@
+"""One track of sound coded anew to AAC, for containers that cannot hold it as it is.
+
+Gaps become silence and overlaps are cut, so that the sound stays with the picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from vidrestore.errors import OutputError
+
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_BIT_RATES = {"mono": 96_000, "stereo": 256_000}
+_SURROUND_BIT_RATE = 448_000
+_MOST_CHANNELS = 6
+# Holes and overlaps of more than 50 ms are filled and cut.
+_FOLLOW_TIMESTAMPS = {"async": "1", "min_hard_comp": "0.05"}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The part of the source that is wanted, and where it lies in the output."""
+
+    shift: Fraction
+    """Source time, in seconds, that becomes 0."""
+    has_start: bool
+    """Sound that is over before 0 is left out; False: the whole beginning is kept, also the
+    packets before 0 that a decoder needs to settle."""
+    length: Fraction | None
+    """Sound from this output time on is left out; None: to the end."""
+    hides_start: bool
+    """The output can hide the part of a packet that lies before 0 (edit lists of MP4 and MOV);
+    elsewhere such a packet would delay the pictures, so it is left out."""
+
+    def overlaps(self, begin: Fraction, end: Fraction) -> bool:
+        """Tell whether a part of ``begin`` to ``end`` (output time) belongs to it."""
+        if self.has_start and end <= 0:
+            return False
+        return self.length is None or begin < self.length
+
+    def holds(self, begin: Fraction, end: Fraction) -> bool:
+        """Tell whether a packet that lasts from ``begin`` to ``end`` is written."""
+        is_cut = self.has_start and begin < 0
+        return self.overlaps(begin, end) and (self.hides_start or not is_cut)
+
+
+class SoundEncoder:
+    """Decodes one source track and codes it to AAC as it comes."""
+
+    def __init__(self, out: OutputContainer, source: AudioStream, window: Window) -> None:
+        """Add the stream to the output, whose header is not yet written.
+
+        Raises:
+            OutputError: The encoder refuses the track's rate or channels.
+        """
+        self._window = window
+        layout = _layout_for(source.codec_context)
+        rate = source.codec_context.sample_rate
+        rate = rate if rate in _AAC_RATES else 48_000
+        stream = out.add_stream(
+            "aac", rate=rate, layout=layout, bit_rate=_BIT_RATES.get(layout, _SURROUND_BIT_RATE)
+        )
+        try:
+            stream.codec_context.open()
+        except av.FFmpegError as error:
+            raise OutputError(f"cannot code {source.codec_context.name} sound to AAC") from error
+        self.stream = stream
+        self.num_bad_packets = 0
+        self._next: Fraction | None = None
+        self._resampler: AudioResampler | None = None
+        self._heard: tuple[str, str, int] | None = None
+
+    def take(self, packet: Packet[AudioStream]) -> list[Packet[AudioStream]]:
+        """Decode a packet of the source and return the AAC packets that came out."""
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            self.num_bad_packets += 1
+            return []
+        return [coded for frame in frames for coded in self._code(frame)]
+
+    def flush(self) -> list[Packet[AudioStream]]:
+        """Return the last packets."""
+        return [*self._drain(), *self.stream.encode(None)]
+
+    def _code(self, frame: AudioFrame) -> list[Packet[AudioStream]]:
+        length = Fraction(frame.samples, frame.sample_rate)
+        if frame.pts is not None and frame.time_base is not None:
+            time = frame.pts * frame.time_base - self._window.shift
+        else:  # the last frame of a WMA track has no time of its own
+            time = self._next if self._next is not None else Fraction(0)
+        self._next = time + length
+        if not self._window.holds(time, self._next):
+            return []
+        frame.pts = round(time * frame.sample_rate)
+        frame.time_base = Fraction(1, frame.sample_rate)
+        coded = []
+        heard = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if heard != self._heard:
+            coded += self._drain()
+            self._heard, self._resampler = heard, self._new_resampler()
+        assert self._resampler is not None
+        for ready in self._resampler.resample(frame):
+            coded += self._encode(ready)
+        return coded
+
+    def _new_resampler(self) -> AudioResampler:
+        context = self.stream.codec_context
+        return AudioResampler(
+            format=context.format.name,
+            layout=context.layout.name,
+            rate=context.sample_rate,
+            # without a frame size PyAV passes equal formats through and ignores the options
+            frame_size=context.frame_size or 1024,
+            options=_FOLLOW_TIMESTAMPS,
+        )
+
+    def _drain(self) -> list[Packet[AudioStream]]:
+        if self._resampler is None:
+            return []
+        frames = self._resampler.resample(None)
+        self._resampler = None
+        return [coded for frame in frames for coded in self._encode(frame)]
+
+    def _encode(self, frame: AudioFrame) -> list[Packet[AudioStream]]:
+        """Code one frame of 1024 samples, if any of it lies within the range."""
+        if frame.pts is not None and frame.time_base is not None:
+            time = frame.pts * frame.time_base
+            if not self._window.holds(time, time + Fraction(frame.samples, frame.sample_rate)):
+                return []
+        return self.stream.encode(frame)
+
+
+def _layout_for(context: AudioCodecContext) -> str:
+    """Choose the AAC layout; AVI and ASF only count channels ("2 channels")."""
+    num_channels, name = context.layout.nb_channels, context.layout.name
+    if num_channels == 1:
+        return "mono"
+    if num_channels == 2 or num_channels > _MOST_CHANNELS or "channels" in name:
+        return "stereo"
+    return name

@@ -1,0 +1,131 @@
+"""READ THIS FIRST: the seven stages, wired in order.
+
+::
+
+    file → decode → detect → track → align → restore → blend → encode → file
+                                                                 ↑
+              original audio, subtitles, chapters, tags (packets, copied by the writer)
+
+Each stage is a function from an iterator to an iterator: one item in, one item out, in order. What
+passes along each arrow is a dataclass of ``contracts.py``. The last iterator is pulled by the
+caller; each ``ahead`` puts what stands before it on a thread of its own, a few items ahead, so that
+decoding, the networks and encoding overlap. Nothing is kept but what is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from vidrestore.contracts import BlendedFrame, FaceDetector, FaceRestorer, TrackedFrame
+from vidrestore.runtime.executor import buffered
+from vidrestore.runtime.timing import StageClock
+from vidrestore.settings import RestoreSettings
+from vidrestore.stages.align import align_faces
+from vidrestore.stages.blend import blend_faces
+from vidrestore.stages.decode import decode_frames
+from vidrestore.stages.detect import detect_faces
+from vidrestore.stages.restore import restore_faces
+from vidrestore.stages.track import track_faces, warmup_ticks
+
+if TYPE_CHECKING:
+    from vidrestore.media.read import VideoReader
+
+Item = TypeVar("Item")
+
+_DEPTH = 4
+"""Items that each thread may be ahead of the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of the film that is wanted, in seconds from its start, half-open [start, stop)."""
+
+    start: Fraction | None = None
+    stop: Fraction | None = None
+
+    def holds(self, seconds: float) -> bool:
+        """Say whether a frame of that time is wanted."""
+        after_start = self.start is None or seconds >= float(self.start)
+        return after_start and (self.stop is None or seconds < float(self.stop))
+
+    def with_warmup(self, settings: RestoreSettings, rate: Fraction) -> Span:
+        """Widen by the frames that influence those inside (``rate``: frames a second)."""
+        before, after = warmup_ticks(settings.detect, settings.track)
+        return Span(
+            None if self.start is None else max(Fraction(0), self.start - before / rate),
+            None if self.stop is None else self.stop + after / rate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """The two networks of a run."""
+
+    detector: FaceDetector
+    restorer: FaceRestorer
+
+
+@contextmanager
+def restoring(
+    reader: VideoReader,
+    networks: Networks,
+    encode: Callable[[Iterator[BlendedFrame]], Iterator[BlendedFrame]],
+    span: Span,
+    settings: RestoreSettings,
+    clock: StageClock,
+) -> Iterator[Iterator[BlendedFrame]]:
+    """Wire the stages; pulling the iterator that this context manager gives runs them.
+
+    Args:
+        reader: The open film.
+        networks: Find and restore faces.
+        encode: The last stage: writes what passes through it.
+        span: The frames that are wanted; those around it that influence them are decoded, searched
+            for faces and followed too, but go no further.
+        settings: Everything else.
+        clock: Measures each stage.
+
+    Yields:
+        The finished frames of the span, each after it was given to the encoder.
+    """
+    detector, restorer = networks.detector, networks.restorer
+    with ExitStack() as stack:
+
+        def ahead(items: Iterator[Item], name: str) -> Iterator[Item]:
+            if not settings.overlap:
+                return items
+            return stack.enter_context(buffered(items, _DEPTH, name))
+
+        wide = span.with_warmup(settings, reader.info.video.nominal_rate)
+        detect = partial(detect_faces, detector=detector, settings=settings.detect)
+        track = partial(
+            track_faces,
+            detect=settings.detect,
+            track=settings.track,
+            choice=settings.blend.faces,
+        )
+        align = partial(align_faces, template=restorer.template, size=restorer.size)
+        restore = partial(restore_faces, restorer=restorer)
+        blend = partial(
+            blend_faces, settings=settings.blend, template=restorer.template, size=restorer.size
+        )
+
+        decoded = ahead(
+            clock.source("decode", decode_frames(reader, wide.start, wide.stop)), "decode"
+        )
+        detected = ahead(clock.measure("detect", detect, decoded), "detect")
+        tracked = clock.measure("track", track, detected)
+        aligned = ahead(clock.measure("align", align, _within(tracked, span)), "align")
+        restored = ahead(clock.measure("restore", restore, aligned), "restore")
+        blended = ahead(clock.measure("blend", blend, restored), "blend")
+        yield clock.measure("encode", encode, blended)
+
+
+def _within(frames: Iterator[TrackedFrame], span: Span) -> Iterator[TrackedFrame]:
+    """Let only the frames of the span through."""
+    return (item for item in frames if span.holds(item.frame.seconds))

@@ -1,0 +1,1 @@
+"""How work overlaps and how long it takes: threads, device streams, clocks; nothing about faces."""

@@ -1,0 +1,213 @@
+"""Every choice a user can make, as data that checks itself; the defaults live only here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+from vidrestore.errors import SettingsError
+
+
+class FaceChoice(StrEnum):
+    """Which faces are restored."""
+
+    ALL = "all"
+    LARGEST = "largest"
+
+
+class VideoCodec(StrEnum):
+    """What the restored film is coded with."""
+
+    H264 = "h264"
+    H265 = "h265"
+    AV1 = "av1"
+    FFV1 = "ffv1"
+
+
+class Runtime(StrEnum):
+    """What computes the networks."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+class Precision(StrEnum):
+    """The number format of the networks' convolutions."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise SettingsError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point of the film: a time, or a frame number counted from 0."""
+
+    seconds: Fraction | None = None
+    frame: int | None = None
+
+    def __post_init__(self) -> None:
+        _require((self.seconds is None) != (self.frame is None), "a moment is a time or a frame")
+        value = self.seconds if self.seconds is not None else self.frame
+        _require(value is not None and value >= 0, "a time or frame number cannot be negative")
+
+    @classmethod
+    def parse(cls, text: str) -> Moment:
+        """Read ``90``, ``1:30``, ``0:01:30.250`` (time) or ``@2250`` (frame number).
+
+        >>> Moment.parse("1:30.5").seconds
+        Fraction(181, 2)
+        >>> Moment.parse("@25").frame
+        25
+        """
+        if re.fullmatch(r"@\d+", text):
+            return cls(frame=int(text[1:]))
+        if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+            raise SettingsError(
+                f"cannot read '{text}' as a time: write seconds (90), 1:30, 0:01:30.250, "
+                "or a frame number (@2250)"
+            )
+        seconds = Fraction(0)
+        for part in text.split(":"):
+            seconds = seconds * 60 + Fraction(part)
+        return cls(seconds=seconds)
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"@{self.frame}"
+        return f"{float(self.seconds):g}s"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """Part of the film, half-open: [start, end)."""
+
+    start: Moment | None = None
+    """None: from the first frame."""
+    end: Moment | None = None
+    """None: to the last frame."""
+
+    def __post_init__(self) -> None:
+        s, e = self.start, self.end
+        if s is None or e is None:
+            return
+        if s.seconds is not None and e.seconds is not None:
+            _require(s.seconds < e.seconds, f"the range starts at {s} but ends at {e}")
+        if s.frame is not None and e.frame is not None:
+            _require(s.frame < e.frame, f"the range starts at {s} but ends at {e}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Which networks, and where they run."""
+
+    name: str = "auto"
+    """Restoring model: a name of ``vidrestore weights list``, a weights file, or ``auto``."""
+    detector: str = "auto"
+    """Detector: a name of ``vidrestore weights list`` or ``auto``."""
+    weights_dir: Path | None = None
+    """Folder searched for weights before the usual places."""
+    allow_unverified: bool = False
+    """Load weights whose SHA-256 the registry does not know."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    runtime: Runtime = Runtime.AUTO
+    precision: Precision = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        _require(
+            re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
+            f"unknown device '{self.device}': use auto, cpu, cuda or cuda:N",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DetectSettings:
+    """How faces are searched."""
+
+    every: int = 3
+    """The detector looks at every n-th frame, and at the first of each shot."""
+    threshold: float = 0.6
+    """Least confidence, 0..1, for a face to be believed."""
+    max_side: int = 1000
+    """The detector sees the picture shrunk to at most this many pixels on its longer side."""
+    min_face_px: float = 24.0
+    """Faces less wide than this (display pixels) are left alone."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.every <= 30, f"detect-every is {self.every}: use 1 to 30")
+        _require(0 < self.threshold < 1, f"detection threshold is {self.threshold}: use 0 to 1")
+        _require(self.max_side >= 64, f"max-side is {self.max_side}: use at least 64")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSettings:
+    """How faces are followed."""
+
+    lookahead: int = 12
+    """Frames that smoothing may look ahead; also the longest gap that is bridged."""
+    fade_frames: int = 5
+    """Frames over which a face fades in and out at the ends of its track."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.lookahead <= 120, f"lookahead is {self.lookahead}: use 0 to 120")
+        _require(0 <= self.fade_frames <= 60, f"fade-frames is {self.fade_frames}: use 0 to 60")
+
+
+@dataclass(frozen=True, slots=True)
+class BlendSettings:
+    """How much is shown, and of whom."""
+
+    strength: float = 1.0
+    """0 leaves every sample as it was, 1 shows the restored face fully."""
+    faces: FaceChoice = FaceChoice.ALL
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.strength <= 1, f"strength is {self.strength}: use 0 to 1")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeSettings:
+    """How the film is written."""
+
+    codec: VideoCodec = VideoCodec.H264
+    crf: int | None = None
+    """Constant quality, lower is better; None takes the codec's default."""
+    preset: str | None = None
+    """The encoder's speed preset; None takes the codec's default."""
+    overwrite: bool = False
+    """Replace an existing output."""
+
+    def __post_init__(self) -> None:
+        _require(self.crf is None or 0 <= self.crf <= 63, f"crf is {self.crf}: use 0 to 63")
+        if self.codec is VideoCodec.FFV1:
+            _require(
+                self.crf is None and self.preset is None,
+                "ffv1 is lossless: crf and preset mean nothing to it",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreSettings:
+    """Everything about one run."""
+
+    span: TimeSpan = field(default_factory=TimeSpan)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    detect: DetectSettings = field(default_factory=DetectSettings)
+    track: TrackSettings = field(default_factory=TrackSettings)
+    blend: BlendSettings = field(default_factory=BlendSettings)
+    encode: EncodeSettings = field(default_factory=EncodeSettings)
+    overlap: bool = True
+    """False runs every stage on one thread: same frames, for finding faults."""
+    record_landmarks: bool = False
+    """Put the landmarks of every frame into the report."""

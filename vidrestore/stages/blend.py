@@ -1,0 +1,49 @@
+"""Puts the restored faces back into their frames, as strongly as track and settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from vidrestore.contracts import BlendedFrame, PaintedRegion, Points, RestoredFace, RestoredFrame
+from vidrestore.core.compositing import FaceMask, blend_faces_into, feathered_mask
+from vidrestore.settings import BlendSettings
+
+
+def blend_faces(
+    frames: Iterator[RestoredFrame], settings: BlendSettings, template: Points, size: int
+) -> Iterator[BlendedFrame]:
+    """Paint each frame's faces into copies of its planes.
+
+    A frame into which nothing is painted passes through as the same object.
+
+    Args:
+        frames: Frames with restored crops.
+        settings: How much is shown; which faces are chosen was settled by the tracks.
+        template: Where the landmarks lie in a crop, shape (5, 2), pixels.
+        size: Side S of the crops.
+
+    Yields:
+        One frame for each that came, in order. Its faces are those that were painted.
+    """
+    mask = FaceMask.of(feathered_mask(template, size))
+    for restored in frames:
+        original = restored.frame
+        strengths = [face.aligned.track.strength * settings.strength for face in restored.faces]
+        planes, regions = blend_faces_into(original, restored.faces, strengths, mask)
+        painted = _painted(restored.faces, regions)
+        yield BlendedFrame(
+            frame=replace(original, planes=planes) if painted else original,
+            original=original,
+            faces=tuple(face for face, _ in painted),
+            regions=tuple(region for _, region in painted),
+            is_cut=restored.is_cut,
+        )
+
+
+def _painted(
+    faces: tuple[RestoredFace, ...], regions: tuple[PaintedRegion | None, ...]
+) -> list[tuple[RestoredFace, PaintedRegion]]:
+    return [
+        (face, region) for face, region in zip(faces, regions, strict=True) if region is not None
+    ]

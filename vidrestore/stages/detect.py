@@ -1,0 +1,73 @@
+"""Frame → DetectedFrame: look for faces in every n-th frame and after every cut."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from vidrestore.contracts import DetectedFrame, FaceDetector, FaceObservation, Frame
+from vidrestore.core.cuts import CutDetector, luma_thumbnail
+from vidrestore.core.views import to_display, upright_view, view_size
+from vidrestore.settings import DetectSettings
+
+
+def detect_faces(
+    frames: Iterator[Frame], detector: FaceDetector, settings: DetectSettings
+) -> Iterator[DetectedFrame]:
+    """Find cuts, and the faces of the frames that are due for a search.
+
+    A frame is due when its tick passes a multiple of ``settings.every``, so that the same frames
+    are searched wherever decoding began. Frames wait until ``detector.batch_size`` of them are
+    due and go through the network together.
+
+    Yields:
+        One item for each frame, in order; observations are in display pixels.
+    """
+    cuts = CutDetector()
+    waiting: deque[tuple[Frame, bool, bool]] = deque()
+    due: list[Frame] = []
+    previous = 0  # the first frame is a cut, and due as such
+    for frame in frames:
+        is_cut = cuts.update(luma_thumbnail(frame))
+        is_due = is_cut or previous // settings.every != frame.tick // settings.every
+        previous = frame.tick
+        if (
+            due
+            and is_due
+            and view_size(due[0], settings.max_side) != view_size(frame, settings.max_side)
+        ):
+            # one batch holds pictures of one size
+            yield from _search(waiting, due, detector, settings)
+        waiting.append((frame, is_due, is_cut))
+        if is_due:
+            due.append(frame)
+        if not due or len(due) >= detector.batch_size:
+            yield from _search(waiting, due, detector, settings)
+    yield from _search(waiting, due, detector, settings)
+
+
+def _search(
+    waiting: deque[tuple[Frame, bool, bool]],
+    due: list[Frame],
+    detector: FaceDetector,
+    settings: DetectSettings,
+) -> Iterator[DetectedFrame]:
+    found: Iterator[tuple[FaceObservation, ...]] = iter(())
+    if due:
+        found = iter(detector.detect([upright_view(f, settings.max_side) for f in due]))
+        due.clear()
+    while waiting:
+        frame, was_searched, is_cut = waiting.popleft()
+        seen = next(found) if was_searched else ()
+        observations = tuple(to_display(o, frame, settings.max_side) for o in seen)
+        yield DetectedFrame(
+            frame=frame,
+            was_searched=was_searched,
+            observations=tuple(o for o in observations if _is_believed(o, settings)),
+            is_cut=is_cut,
+        )
+
+
+def _is_believed(observation: FaceObservation, settings: DetectSettings) -> bool:
+    width = float(observation.box_xyxy[2] - observation.box_xyxy[0])
+    return observation.score >= settings.threshold and width >= settings.min_face_px

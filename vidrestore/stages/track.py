@@ -1,0 +1,108 @@
+"""DetectedFrame → TrackedFrame: identities, and landmarks smoothed over past and future.
+
+Frames are described in blocks that lie on a fixed grid of ticks, each with ``lookahead`` ticks of
+future known; so the same frame is described from the same detections wherever decoding began.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from vidrestore.contracts import DetectedFrame, FaceTrack, TrackedFrame
+from vidrestore.core.tracking import MEMORY_TICKS, FaceTracker, Shot
+from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
+
+_CAUSAL_GAP = 12
+"""Longest gap in ticks that is bridged when there is no look-ahead."""
+_CHOICE_BAND = 0.1
+"""``largest`` passes from one face to another while log(size ratio) crosses this band around 0."""
+
+
+def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int]:
+    """Return how many ticks before and after a range influence the frames inside it."""
+    horizon = _horizon(detect, track)
+    block = max(1, track.lookahead)
+    before = MEMORY_TICKS + 2 * block + max(horizon, _CAUSAL_GAP) + track.fade_frames
+    return before, block + horizon + detect.every
+
+
+def track_faces(
+    frames: Iterator[DetectedFrame],
+    detect: DetectSettings,
+    track: TrackSettings,
+    choice: FaceChoice,
+) -> Iterator[TrackedFrame]:
+    """Follow faces from frame to frame.
+
+    Holds back at most two blocks of ``track.lookahead`` ticks.
+
+    Yields:
+        One item for each frame, in order.
+    """
+    horizon = _horizon(detect, track)
+    block = max(1, track.lookahead)
+    tracker = FaceTracker(horizon, horizon or _CAUSAL_GAP, track.fade_frames)
+    held: list[tuple[DetectedFrame, Shot]] = []
+    for item in frames:
+        shot = tracker.cut() if item.is_cut else tracker.shot
+        if item.was_searched:
+            tracker.search(item.frame.tick, item.frame.seconds, item.observations)
+        held.append((item, shot))
+        while held and item.frame.tick >= _block_end(held[0][0], block) - 1 + horizon:
+            end = _block_end(held[0][0], block)
+            count = sum(1 for h, _ in held if h.frame.tick < end)
+            yield from _describe(held[:count], tracker, choice)
+            del held[:count]
+            tracker.forget(end)
+    for _, group in groupby(held, key=lambda pair: _block_end(pair[0], block)):
+        yield from _describe(list(group), tracker, choice)
+
+
+def _horizon(detect: DetectSettings, track: TrackSettings) -> int:
+    return max(track.lookahead, detect.every) if track.lookahead else 0
+
+
+def _block_end(item: DetectedFrame, block: int) -> int:
+    return (item.frame.tick // block + 1) * block
+
+
+def _describe(
+    held: Sequence[tuple[DetectedFrame, Shot]], tracker: FaceTracker, choice: FaceChoice
+) -> Iterator[TrackedFrame]:
+    for _, group in groupby(held, key=lambda pair: id(pair[1])):
+        pairs = list(group)
+        items = [item for item, _ in pairs]
+        described = tracker.describe(
+            pairs[0][1], [i.frame.tick for i in items], [i.frame.seconds for i in items]
+        )
+        for item, tracks in zip(items, described, strict=True):
+            if choice is FaceChoice.LARGEST:
+                tracks = _keep_largest(tracks)
+            yield TrackedFrame(frame=item.frame, tracks=tracks, is_cut=item.is_cut)
+
+
+def _keep_largest(tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, ...]:
+    """Weaken each track by the larger ones beside it.
+
+    A face gives way to another as that one grows past it and as that one fades in: both are
+    gradual, so the choice never jumps from one frame to the next.
+    """
+    sizes = [_size(t) for t in tracks]
+    kept = []
+    for i, face in enumerate(tracks):
+        strength = face.strength
+        for j, other in enumerate(tracks):
+            if i != j:
+                lead = 0.5 + np.log(sizes[i] / sizes[j]) / _CHOICE_BAND
+                strength *= 1 - other.strength * (1 - float(np.clip(lead, 0, 1)))
+        if strength > 0:
+            kept.append(dataclasses.replace(face, strength=strength))
+    return tuple(kept)
+
+
+def _size(track: FaceTrack) -> float:
+    return float(np.linalg.norm(track.landmarks - track.landmarks.mean(axis=0)))
