@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import vidrestore
 
 
@@ -41,12 +43,8 @@ def test_every_public_name_can_be_had_and_is_documented():
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    try:
+    with pytest.raises(AttributeError, match="no_such_thing"):
         vidrestore.no_such_thing  # noqa: B018
-    except AttributeError as error:
-        assert "no_such_thing" in str(error)
-    else:
-        raise AssertionError("no AttributeError")
 
 
 def test_importing_the_package_loads_no_heavy_library_and_starts_nothing():

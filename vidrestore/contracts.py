@@ -222,8 +222,8 @@ class BlendedFrame:
     original: Frame
     """The picture as decoded; the same object as ``frame`` when no face was painted."""
     faces: tuple[RestoredFace, ...]
-    regions: tuple[PaintedRegion, ...]
-    """For each of ``faces`` the region it was painted to."""
+    regions: tuple[PaintedRegion | None, ...]
+    """For each of ``faces`` the region it was painted to; None where nothing was painted."""
     is_cut: bool
 
 

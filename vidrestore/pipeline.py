@@ -21,7 +21,13 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from vidrestore.contracts import BlendedFrame, FaceDetector, FaceRestorer, TrackedFrame
+from vidrestore.contracts import (
+    BlendedFrame,
+    DetectedFrame,
+    FaceDetector,
+    FaceRestorer,
+    TrackedFrame,
+)
 from vidrestore.runtime.executor import buffered
 from vidrestore.runtime.timing import StageClock
 from vidrestore.settings import RestoreSettings
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _DEPTH = 4
-"""Items that each thread may be ahead of the next."""
+"""Items that each thread may be ahead of the next; 0 means the next one's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +103,16 @@ def restoring(
     with ExitStack() as stack:
 
         def ahead(items: Iterator[Item], name: str) -> Iterator[Item]:
-            if not settings.overlap:
-                return items
-            return stack.enter_context(buffered(items, _DEPTH, name))
+            depth = _DEPTH if settings.overlap else 0
+            return stack.enter_context(buffered(items, depth, name))
 
         wide = span.with_warmup(settings, reader.info.video.nominal_rate)
         detect = partial(detect_faces, detector=detector, settings=settings.detect)
-        track = partial(
-            track_faces,
-            detect=settings.detect,
-            track=settings.track,
-            choice=settings.blend.faces,
-        )
+
+        def track(frames: Iterator[DetectedFrame]) -> Iterator[TrackedFrame]:
+            followed = track_faces(frames, settings.detect, settings.track, settings.blend.faces)
+            return (item for item in followed if span.holds(item.frame.seconds))
+
         align = partial(align_faces, template=restorer.template, size=restorer.size)
         restore = partial(restore_faces, restorer=restorer)
         blend = partial(
@@ -120,12 +124,7 @@ def restoring(
         )
         detected = ahead(clock.measure("detect", detect, decoded), "detect")
         tracked = clock.measure("track", track, detected)
-        aligned = ahead(clock.measure("align", align, _within(tracked, span)), "align")
+        aligned = ahead(clock.measure("align", align, tracked), "align")
         restored = ahead(clock.measure("restore", restore, aligned), "restore")
         blended = ahead(clock.measure("blend", blend, restored), "blend")
         yield clock.measure("encode", encode, blended)
-
-
-def _within(frames: Iterator[TrackedFrame], span: Span) -> Iterator[TrackedFrame]:
-    """Let only the frames of the span through."""
-    return (item for item in frames if span.holds(item.frame.seconds))

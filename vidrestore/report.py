@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidrestore.contracts import BlendedFrame, FaceTrack, Points, RestoredFace
+from vidrestore.contracts import BlendedFrame, FaceTrack, PaintedRegion, Points, RestoredFace
 from vidrestore.core.geometry import (
     compose,
     display_from_frame,
@@ -132,6 +132,7 @@ class FrameRecorder:
         self.cuts: list[float] = []
         self.num_frames = 0
         self.num_frames_with_faces = 0
+        self.num_frames_painted = 0
         self.num_faces = 0
 
     def add(self, item: BlendedFrame) -> None:
@@ -140,16 +141,17 @@ class FrameRecorder:
             self.cuts.append(item.frame.seconds)
         self.num_frames += 1
         self.num_frames_with_faces += bool(item.faces)
+        self.num_frames_painted += any(region is not None for region in item.regions)
         self.num_faces += len(item.faces)
         for face, region in zip(item.faces, item.regions, strict=True):
-            box = [region.left, region.top, region.right, region.bottom]
-            self._add_face(item, face, box)
+            self._add_face(item, face, region)
 
     def counts(self) -> dict[str, int]:
         """Return how many frames and faces went by."""
         return {
             "written": self.num_frames,
             "with_faces": self.num_frames_with_faces,
+            "painted": self.num_frames_painted,
             "faces": self.num_faces,
         }
 
@@ -162,7 +164,9 @@ class FrameRecorder:
                 state.summary.jitter_smoothed_px = float(rms[1])
         return [self._tracks[k].summary for k in sorted(self._tracks)]
 
-    def _add_face(self, item: BlendedFrame, face: RestoredFace, box: list[int]) -> None:
+    def _add_face(
+        self, item: BlendedFrame, face: RestoredFace, region: PaintedRegion | None
+    ) -> None:
         track, seconds = face.aligned.track, item.frame.seconds
         state = self._tracks.get(track.track_id)
         if state is None:
@@ -185,7 +189,7 @@ class FrameRecorder:
             summary.num_detections += 1
             self._add_jitter(state, track.measured, track.landmarks)
         if summary.frames is not None:
-            summary.frames.append(_landmark_row(item, track, box))
+            summary.frames.append(_landmark_row(item, track, region))
 
     @staticmethod
     def _add_jitter(state: _TrackState, measured: Points, smoothed: Points) -> None:
@@ -202,7 +206,9 @@ class FrameRecorder:
             state.num_squares += 1
 
 
-def _landmark_row(item: BlendedFrame, track: FaceTrack, box: list[int]) -> dict[str, Any]:
+def _landmark_row(
+    item: BlendedFrame, track: FaceTrack, region: PaintedRegion | None
+) -> dict[str, Any]:
     geometry = item.frame.geometry
     upright = compose(upright_from_frame(geometry), invert_affine(display_from_frame(geometry)))
 
@@ -214,7 +220,9 @@ def _landmark_row(item: BlendedFrame, track: FaceTrack, box: list[int]) -> dict[
         "raw": None if track.measured is None else rounded(track.measured),
         "smoothed": rounded(track.landmarks),
         "strength": round(track.strength, 4),
-        "painted": box,
+        "painted": None
+        if region is None
+        else [region.left, region.top, region.right, region.bottom],
     }
 
 

@@ -56,7 +56,8 @@ def random_rgb(seed=0):
 
 def yuv_from_rgb(rgb, layout):
     matrix = yuv_from_rgb_matrix(layout)
-    return np.stack([channel_from_rgb(rgb.astype(np.float32), row) for row in matrix], axis=-1)
+    channels = np.moveaxis(rgb, -1, 0).copy()
+    return np.stack([channel_from_rgb(channels, row) for row in matrix], axis=-1)
 
 
 def tags(layout):

@@ -32,7 +32,8 @@ def test_a_steady_pan_is_no_cut():
 def test_noise_is_no_cut():
     rng = np.random.default_rng(3)
     cuts = CutDetector()
-    found = [cuts.update(picture(0) + rng.normal(0, 5, (48, 64)).astype(np.float32)) for _ in range(20)]
+    noises = [rng.normal(0, 5, (48, 64)).astype(np.float32) for _ in range(20)]
+    found = [cuts.update(picture(0) + noise) for noise in noises]
     assert found == [True, *[False] * 19]
 
 

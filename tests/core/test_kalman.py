@@ -32,7 +32,7 @@ def test_coincident_landmarks_have_no_finite_pose():
 
 
 def test_a_gliding_face_is_followed_without_lag():
-    """A constant velocity is the model itself; only the unknown speed at the start costs a little."""
+    """Constant velocity is the model itself; only the unknown speed at the start costs a bit."""
     seconds = np.arange(40) / 25
     poses = np.column_stack([100 + 60 * seconds, 50 - 20 * seconds, 3 + 0.1 * seconds, seconds])
     smoothed = smooth_poses(seconds, poses, np.ones(40))
@@ -119,8 +119,7 @@ def test_shapes_are_averaged_and_stay_between_their_neighbours():
 
 
 def test_shapes_far_from_any_detection_take_the_nearest():
-    shapes = smooth_shapes(
-        np.array([1e4]), np.array([0.0, 1.0]), np.stack([np.zeros((5, 2)), np.ones((5, 2))]), np.ones(2)
-    )
+    measured = np.stack([np.zeros((5, 2)), np.ones((5, 2))])
+    shapes = smooth_shapes(np.array([1e4]), np.array([0.0, 1.0]), measured, np.ones(2))
     assert np.isfinite(shapes).all()
     assert shapes.mean() > 0.9

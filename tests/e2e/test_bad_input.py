@@ -11,8 +11,8 @@ import time
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.support.films import planes_of
 from tests.support.synthetic import Clip, Sound, make_clip, truncate
+from tests.support.witness import planes_of
 from vidrestore.cli.app import main
 
 SAMPLE = REPOSITORY / "samples" / "home-video.mp4"
@@ -142,9 +142,7 @@ def test_cuda_that_is_not_there_is_an_error_and_no_fallback(capsys, clip, tmp_pa
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    assert_refused(
-        capsys, tmp_path, 5, "cuda", clip, tmp_path / "out.mp4", "--device", "cuda"
-    )
+    assert_refused(capsys, tmp_path, 5, "cuda", clip, tmp_path / "out.mp4", "--device", "cuda")
 
 
 def test_a_film_without_faces_passes_through(capsys, clip, tmp_path):

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY
-from tests.support.films import planes_of, video_times
+from tests.e2e.conftest import SAMPLE
+from tests.support.witness import planes_of, video_times
 from vidrestore import (
     EncodeSettings,
     Moment,
@@ -17,17 +17,15 @@ from vidrestore import (
     restore_video,
 )
 
-SAMPLE = REPOSITORY / "samples" / "home-video.mp4"
 LOSSLESS = RestoreSettings(encode=EncodeSettings(codec=VideoCodec.FFV1))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(restored_sample):
     """Planes of the whole sample restored, by time in milliseconds."""
-    path = tmp_path_factory.mktemp("whole") / "whole.mkv"
-    report = restore_video(SAMPLE, path, LOSSLESS)
-    assert report.frames["with_faces"] > 0
-    return dict(zip(milliseconds(path), planes_of(path), strict=True))
+    film, report = restored_sample
+    assert report["frames"]["painted"] > 0
+    return dict(zip(milliseconds(film), planes_of(film), strict=True))
 
 
 def milliseconds(path):

@@ -67,7 +67,7 @@ def test_auto_never_takes_a_model_that_is_only_for_those_who_name_it(tmp_path):
 
 def test_auto_without_any_model_says_how_to_get_the_simplest(tmp_path, monkeypatch):
     monkeypatch.setattr(weights_module, "_own_weights_dir", lambda: tmp_path / "nothing")
-    with pytest.raises(WeightsNotFoundError, match="vidrestore-lite-256.*reinstall"):
+    with pytest.raises(WeightsNotFoundError, match=r"vidrestore-lite-256.*reinstall"):
         pick_restorer(with_files(tmp_path, "GPEN-BFR-2048.pth"))
 
 

@@ -351,6 +351,22 @@ def test_a_device_that_cannot_be_had_is_an_error(weights, cache_dir):
         )
 
 
+def test_auto_without_cuda_is_openvino_on_the_cpu(weights, cache_dir, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    chosen, _ = build_detector(TINY, weights, threshold=0.6, cache_dir=cache_dir, device="auto")
+    assert "OpenVINO" in chosen.description
+    assert "f32" in chosen.description
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("OpenVINO was asked for"))
+    build_detector(
+        TINY,
+        weights,
+        threshold=0.6,
+        cache_dir=cache_dir,
+        device="auto",
+        runtime=Runtime.OPENVINO,
+    )
+
+
 @pytest.mark.gpu
 def test_cuda_finds_the_same_faces(weights, cache_dir, detector, photographs):
     on_gpu, _ = build_detector(TINY, weights, threshold=0.6, cache_dir=cache_dir, device="cuda")

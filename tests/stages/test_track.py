@@ -13,7 +13,8 @@ def noisy_film(first, last, every=3, cuts=(70,)):
         is_cut = tick == first or tick in cuts
         searched = is_cut or tick % every == 0
         rng = np.random.default_rng(tick)
-        path = landmarks_at(200 + 60 * np.sin(tick / 15), 120 + tick / 4, 25, 0.1 * np.sin(tick / 9))
+        x, angle = 200 + 60 * np.sin(tick / 15), 0.1 * np.sin(tick / 9)
+        path = landmarks_at(x, 120 + tick / 4, 25, angle)
         seen = observation((path + rng.normal(0, 0.6, (5, 2))).astype(np.float32))
         is_missed = rng.random() < 0.1 and not is_cut
         yield DetectedFrame(

@@ -109,7 +109,7 @@ class _Done:
 
 
 class FakeRestorer:
-    """Applies a function to each crop; remembers the sizes of batches and how many are under way."""
+    """Applies a function to each crop; remembers sizes of batches and how many are under way."""
 
     description = "fake"
 

@@ -1,55 +1,81 @@
-"""What a film holds, read with PyAV alone: for comparing what went in with what came out."""
+"""Looks into films with plain PyAV, so that the program's own reading is not its own judge."""
 
 from __future__ import annotations
 
-import hashlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 
-Planes = tuple[npt.NDArray[Any], ...]
+from vidrestore.media.read import VideoReader
+from vidrestore.media.write import VideoWriter
+from vidrestore.settings import EncodeSettings
+from vidrestore.stages.decode import decode_frames
 
-
-def video_times(path: Path) -> list[Fraction]:
-    """Times of all pictures in seconds, from the first of picture or sound."""
-    with av.open(str(path)) as film:
-        streams = [*film.streams.video[:1], *film.streams.audio]
-        origin = min(s.start_time * s.time_base for s in streams if s.start_time is not None)
-        base = film.streams.video[0].time_base
-        return [f.pts * base - origin for f in film.decode(video=0)]
+QUICK = EncodeSettings(preset="ultrafast", overwrite=True)
 
 
-def planes_of(path: Path) -> list[Planes]:
-    """All pictures as copies of their planes, 8 bit."""
-    with av.open(str(path)) as film:
-        return [
-            tuple(
-                np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width].copy()
-                for p in frame.planes
-            )
-            for frame in film.decode(video=0)
+def rewrite(
+    source: Path,
+    target: Path,
+    settings: EncodeSettings = QUICK,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+) -> VideoWriter:
+    """Read a film and write it again, no face touched; return the closed writer."""
+    with (
+        VideoReader(source) as reader,
+        VideoWriter(target, reader.info, settings, start_seconds=start, end_seconds=end) as writer,
+    ):
+        for frame in decode_frames(reader, start, end):
+            writer.write(frame)
+    return writer
+
+
+def film_times(path: Path) -> list[Fraction]:
+    """Seconds of each picture, counted from the start of the film."""
+    with VideoReader(path) as reader:
+        return [f.pts * f.time_base - reader.info.origin for f in reader.frames()]
+
+
+def film_planes(path: Path) -> list[tuple[Any, ...]]:
+    """The planes of each picture."""
+    with VideoReader(path) as reader:
+        return [frame.planes for frame in reader.frames()]
+
+
+def payloads(path: Path, kind: str = "audio") -> list[list[bytes]]:
+    """The bytes of every packet, track by track; cover pictures are no video."""
+    with av.open(str(path)) as container:
+        streams = [
+            s
+            for s in container.streams
+            if s.type == kind and not s.disposition & av.stream.Disposition.attached_pic
         ]
+        found: dict[int, list[bytes]] = {s.index: [] for s in streams}
+        for packet in container.demux(streams) if streams else ():
+            if packet.size:
+                found[packet.stream.index].append(bytes(packet))
+    return list(found.values())
 
 
-def pictures_of(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """All pictures in RGB."""
-    with av.open(str(path)) as film:
-        return [f.to_ndarray(format="rgb24") for f in film.decode(video=0)]
-
-
-def audio_digests(path: Path) -> list[str]:
-    """SHA-256 of all packets' payload, for each track of sound."""
-    digests = []
-    with av.open(str(path)) as film:
-        for track in range(len(film.streams.audio)):
-            film.seek(0)
-            digest = hashlib.sha256()
-            for packet in film.demux(audio=track):
-                if packet.size and not packet.is_discard:
-                    digest.update(bytes(packet))
-            digests.append(digest.hexdigest())
-    return digests
+def beeps(path: Path, track: int = 0) -> list[float]:
+    """Seconds, in the container's own time, at which the sound gets loud."""
+    moments, quiet_since = [], -1.0
+    with av.open(str(path)) as container:
+        for frame in container.decode(audio=track):
+            if frame.pts is None:
+                continue
+            samples = frame.to_ndarray()
+            if not frame.format.is_planar:
+                samples = samples.reshape(-1, frame.layout.nb_channels).T
+            if samples.dtype.kind != "f":
+                samples = samples / np.iinfo(samples.dtype).max
+            loud = np.flatnonzero(np.abs(samples).max(axis=0) > 0.15)
+            for moment in frame.pts * float(frame.time_base) + loud / frame.sample_rate:
+                if moment - quiet_since > 0.3:
+                    moments.append(float(moment))
+                quiet_since = moment
+    return moments

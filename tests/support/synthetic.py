@@ -35,6 +35,7 @@ class Sound:
     """Between these seconds the packets are missing."""
     language: str | None = None
     title: str | None = None
+    disposition: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def sound_wave(sound: Sound, seconds: float) -> npt.NDArray[np.float32]:
     return (beep + noise).astype(np.float32)
 
 
-def make_clip(path: Path, clip: Clip = Clip()) -> Path:  # noqa: B008  (it is frozen)
+def make_clip(path: Path, clip: Clip = Clip()) -> Path:
     """Write the clip and return its path; the suffix chooses the container."""
     seconds = float(clip.num_frames / clip.rate)
     with av.open(
@@ -166,6 +167,8 @@ def _add_sound(out: Any, sound: Sound) -> Any:
         stream.metadata["language"] = sound.language
     if sound.title:
         stream.metadata["title"] = sound.title
+    if sound.disposition is not None:
+        stream.disposition = sound.disposition
     stream.codec_context.open()
     return stream
 

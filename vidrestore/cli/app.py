@@ -22,8 +22,8 @@ _EXIT_BUG = 70
 
 _HELP = """Restore the faces in an old home video; everything else stays as it is.
 
-vidrestore in.mp4 out.mp4                                 the whole film
-vidrestore preview in.mp4 --start 1:30 --end 1:36         before and after, and how long it takes
+vidrestore in.mp4 out.mp4                           the whole film
+vidrestore preview in.mp4 --start 1:30 --end 1:36   a look first, before and after
 """
 
 app = App(
@@ -32,6 +32,7 @@ app = App(
     help_format="plaintext",
     version=__version__,
     group_commands=Group("Commands", sort_key=0),
+    help_formatter="plain",
     suppress_keyboard_interrupt=False,
 )
 weights_app = App(name="weights", help="List, fetch and verify models.", help_format="plaintext")
@@ -85,7 +86,7 @@ def preview(
     options: RestoreOptions | None = None,
     talk: TalkOptions | None = None,
 ) -> int:
-    """Restore a range, before and after side by side, and estimate the full run."""
+    """Show a range before and after, and estimate the full run."""
     from vidrestore.jobs.preview import preview_video
 
     span, model = span or RangeOptions(), model or ModelOptions()
@@ -108,11 +109,11 @@ def inspect(
     source: FilmIn,
     /,
     *,
-    json: Annotated[bool, Parameter(negative="", help="Print JSON.")] = False,
+    json: Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON.")] = False,
     model: ModelOptions | None = None,
     talk: TalkOptions | None = None,
 ) -> int:
-    """Show what a film holds: streams, faces, and what a run would keep."""
+    """Show what a film holds and what a run would keep."""
     from vidrestore.cli.facts import inspection_lines
     from vidrestore.jobs.inspection import inspect_video
 
@@ -124,7 +125,7 @@ def inspect(
 
 @app.command
 def doctor(*, talk: TalkOptions | None = None) -> int:
-    """Check devices, codecs, versions and models on this machine."""
+    """Check devices, codecs, versions and models."""
     from vidrestore.cli.facts import diagnosis_lines
     from vidrestore.jobs.doctor import diagnose
 
@@ -236,7 +237,7 @@ def _write_report(path: Path | None, text: str) -> None:
 
 
 def _summary(frames: dict[str, int], timings: dict[str, object]) -> str:
-    faces = f"{frames['with_faces']} of {frames['written']} frames with faces restored"
+    faces = f"faces restored in {frames['painted']} of {frames['written']} frames"
     if not frames["faces"]:
         faces = f"no faces found; {frames['written']} frames passed through"
     return f"{faces}; {timings['wall_seconds']} s, {timings['frames_per_second']} frames/s"

@@ -38,12 +38,9 @@ def talking(options: TalkOptions) -> Iterator[None]:
         "%(levelname)s %(threadName)s %(name)s: %(message)s" if options.debug else "%(message)s"
     )
     handler.setFormatter(logging.Formatter(pattern))
-    if options.debug:
-        level = logging.DEBUG
-    else:
-        level = logging.ERROR if options.quiet else logging.INFO
+    spoken = logging.ERROR if options.quiet else logging.INFO
     previous = logger.level
-    logger.setLevel(level)
+    logger.setLevel(logging.DEBUG if options.debug else spoken)
     logger.addHandler(handler)
     try:
         with logging_redirect_tqdm(loggers=[logger]):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from vidrestore.cli.console import as_time
-from vidrestore.jobs.doctor import Diagnosis
-from vidrestore.jobs.inspection import FaceSample, Inspection
-from vidrestore.media.probe import AudioTrack, SourceInfo
-from vidrestore.models.weights import InstalledModel
+
+if TYPE_CHECKING:  # the jobs load torch and PyAV, which a list of models does not need
+    from vidrestore.jobs.doctor import Diagnosis
+    from vidrestore.jobs.inspection import FaceSample, Inspection
+    from vidrestore.media.probe import AudioTrack, SourceInfo
+    from vidrestore.models.weights import InstalledModel
 
 _RANGES = {1: "limited range", 2: "full range"}
 _MATRICES = {1: "BT.709", 5: "BT.601 (PAL)", 6: "BT.601 (NTSC)", 9: "BT.2020"}

@@ -56,7 +56,7 @@ class ModelOptions:
     """Which networks, and where they run."""
 
     model: Annotated[
-        str, Parameter(group=MAIN, help="Name of `weights list`, a weights file, or auto.")
+        str, Parameter(group=MAIN, help="Name in `weights list`, or a weights file.")
     ] = _DEFAULT.model.name
     detector: Annotated[str, Parameter(group=EXPERT, help="Face detector, or auto.")] = (
         _DEFAULT.model.detector
@@ -65,15 +65,16 @@ class ModelOptions:
         Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
     ] = None
     allow_unverified: Annotated[
-        bool, Parameter(group=EXPERT, negative="", help="Load weights of unknown SHA-256.")
+        bool,
+        Parameter(
+            group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
+        ),
     ] = _DEFAULT.model.allow_unverified
     device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda or cuda:N.")] = (
         _DEFAULT.model.device
     )
-    runtime: Annotated[Runtime, Parameter(group=EXPERT, help="What computes.")] = (
-        _DEFAULT.model.runtime
-    )
-    precision: Annotated[Precision, Parameter(group=EXPERT, help="Number format.")] = (
+    runtime: Annotated[Runtime, Parameter(group=EXPERT, help="Engine.")] = _DEFAULT.model.runtime
+    precision: Annotated[Precision, Parameter(group=EXPERT, help="Numbers.")] = (
         _DEFAULT.model.precision
     )
 
@@ -102,7 +103,10 @@ class RestoreOptions:
         _DEFAULT.blend.faces
     )
     overwrite: Annotated[
-        bool, Parameter(group=OUTPUT, negative="", help="Replace an existing output.")
+        bool,
+        Parameter(
+            group=OUTPUT, negative="", show_default=False, help="Replace an existing output."
+        ),
     ] = _DEFAULT.encode.overwrite
     codec: Annotated[VideoCodec, Parameter(group=OUTPUT, help="Video codec.")] = (
         _DEFAULT.encode.codec
@@ -115,7 +119,13 @@ class RestoreOptions:
     )
     report: Annotated[Path | None, Parameter(group=OUTPUT, help="Write a JSON report.")] = None
     report_landmarks: Annotated[
-        bool, Parameter(group=EXPERT, negative="", help="Landmarks of every frame in the report.")
+        bool,
+        Parameter(
+            group=EXPERT,
+            negative="",
+            show_default=False,
+            help="Landmarks of every frame in the report.",
+        ),
     ] = _DEFAULT.record_landmarks
     detect_every: Annotated[int, Parameter(group=EXPERT, help="Search every n-th frame.")] = (
         _DEFAULT.detect.every
@@ -155,9 +165,16 @@ class RestoreOptions:
 class TalkOptions:
     """How much is said."""
 
-    quiet: Annotated[bool, Parameter(group=OUTPUT, negative="", help="Say nothing but errors.")] = (
-        False
-    )
+    quiet: Annotated[
+        bool,
+        Parameter(group=OUTPUT, negative="", show_default=False, help="Say nothing but errors."),
+    ] = False
     debug: Annotated[
-        bool, Parameter(group=EXPERT, negative="", help="Log everything; tracebacks of errors.")
+        bool,
+        Parameter(
+            group=EXPERT,
+            negative="",
+            show_default=False,
+            help="Log everything; tracebacks of errors.",
+        ),
     ] = False

@@ -7,13 +7,14 @@ gamma-coded R'G'B', 0..255; nothing here touches gamma or primaries.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from vidrestore.contracts import PixelLayout, RGBImage
+from vidrestore.contracts import PixelLayout, Plane, RGBImage
 
 FloatPlane = npt.NDArray[np.float32]
 """One channel, shape (H, W), float32, in code values of the film: 0..2^bits-1, not rounded."""
@@ -62,20 +63,20 @@ def rgb_from_yuv(y: FloatPlane, u: FloatPlane, v: FloatPlane, layout: PixelLayou
     return picture
 
 
-def channel_from_rgb(
-    rgb: npt.NDArray[np.float32], row: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float32]:
+def channel_from_rgb(rgb: Sequence[Plane], row: npt.NDArray[np.float64]) -> FloatPlane:
     """Compute one of Y, U and V.
 
     Args:
-        rgb: Shape (H, W, 3), float32, 0..255.
-        row: That channel's row of `yuv_from_rgb_matrix`, shape (4,).
+        rgb: The channels R, G and B, each of shape (H, W), uint8 or float32, 0..255.
+        row: The channel's row of `yuv_from_rgb_matrix`, shape (4,).
 
     Returns:
         Shape (H, W), float32, in code values, neither rounded nor clipped.
     """
-    channel: npt.NDArray[Any] = cv2.transform(rgb, row.reshape(1, 4))
-    return channel.reshape(rgb.shape[:2])
+    r, g, b, offset = row.tolist()
+    partial = cv2.addWeighted(rgb[0], r, rgb[1], g, offset, dtype=cv2.CV_32F)
+    channel: npt.NDArray[Any] = cv2.addWeighted(partial, 1, rgb[2], b, 0, dtype=cv2.CV_32F)
+    return channel
 
 
 def colourfulness(rgb: npt.NDArray[Any], layout: PixelLayout) -> npt.NDArray[np.float64]:

@@ -30,7 +30,6 @@ from vidrestore.contracts import (
     Plane,
     Points,
     RestoredFace,
-    RGBImage,
 )
 from vidrestore.core.colour import FloatPlane, channel_from_rgb, colourfulness, yuv_from_rgb_matrix
 from vidrestore.core.geometry import area_scale, compose, invert_affine, transform_points
@@ -151,16 +150,23 @@ class _Patch:
     crop_from_planes: tuple[Matrix, Matrix, Matrix]
     detail: float
     """How much of the base is the unrestored crop, 0..1; the rest is the film."""
-    rgb: npt.NDArray[np.float32]
-    """(S, S, 3): the restored crop less that share of the unrestored one."""
-    channel_from_rgb: npt.NDArray[np.float64]
-    """(3, 4): makes code values of ``rgb``, with the correction of its mean colour."""
+    restored: Sequence[Plane]
+    """R, G and B of the restored crop, each (S, S) uint8."""
+    unrestored: Sequence[Plane]
+    yuv_from_rgb: npt.NDArray[np.float64]
+    """(3, 4)."""
+    colour_shift: npt.NDArray[np.float64]
+    """(3,): what moves the restored crop's mean Y, U and V to that of the unrestored one."""
     gains: tuple[float, float, float]
     """Y is always painted; U and V by 0 when the film's face is grey, by 1 when in colour."""
 
     def change(self, index: int, film: FloatPlane) -> FloatPlane:
         """Return weight · (face - base) for the samples ``film`` in the box of a plane."""
-        channel = channel_from_rgb(self.rgb, self.channel_from_rgb[index])
+        row = self.yuv_from_rgb[index]
+        shift = (0, 0, 0, self.colour_shift[index])
+        channel = channel_from_rgb(self.restored, row + shift)
+        if self.detail > 0:
+            channel -= self.detail * channel_from_rgb(self.unrestored, row)
         change = warp_to_plane(channel, self.crop_from_planes[index], self.boxes[index])
         if self.detail < 1:
             change -= film if self.detail == 0 else (1 - self.detail) * film
@@ -179,15 +185,15 @@ def _make_patch(frame: Frame, face: RestoredFace, strength: float, mask: FaceMas
     x, y = layout.chroma_shift_x, layout.chroma_shift_y
     chroma_box = region.left >> x, region.top >> y, -(-region.right >> x), -(-region.bottom >> y)
     crop_from_chroma = compose(crop_from_frame, frame_from_plane(layout, 1))
-    luma_weight = strength * sample_mask(mask.weights, crop_from_frame, luma_box)
-    chroma_weight = strength * sample_mask(mask.weights, crop_from_chroma, chroma_box)
+    luma_weight = sample_mask(mask.weights, crop_from_frame, luma_box)
+    luma_weight *= strength
+    chroma_weight = sample_mask(mask.weights, crop_from_chroma, chroma_box)
+    chroma_weight *= strength
 
     film_per_crop = 1 / area_scale(crop_from_frame)
     detail = _ease((film_per_crop - _DETAIL_FROM) / (_DETAIL_FULL - _DETAIL_FROM))
     before, after = _thumbnail(face.aligned.crop), _thumbnail(face.crop)
     to_yuv = yuv_from_rgb_matrix(layout)
-    mean_shift = to_yuv[:, :3] @ ((before - after) * mask.tones).sum(axis=(0, 1))
-    to_yuv[:, 3] = (1 - detail) * to_yuv[:, 3] + mean_shift
     chroma_gain = _chroma_gain(before * mask.tones, layout)
     return _Patch(
         region=region,
@@ -195,8 +201,10 @@ def _make_patch(frame: Frame, face: RestoredFace, strength: float, mask: FaceMas
         weights=(luma_weight, chroma_weight, chroma_weight),
         crop_from_planes=(crop_from_frame, crop_from_chroma, crop_from_chroma),
         detail=detail,
-        rgb=_weighted_difference(face.crop, face.aligned.crop, detail),
-        channel_from_rgb=to_yuv,
+        restored=cv2.split(face.crop),
+        unrestored=cv2.split(face.aligned.crop),
+        yuv_from_rgb=to_yuv,
+        colour_shift=to_yuv[:, :3] @ ((before - after) * mask.tones).sum(axis=(0, 1)),
         gains=(1.0, chroma_gain, chroma_gain),
     )
 
@@ -275,15 +283,6 @@ def _chroma_gain(weighted: npt.NDArray[np.float64], layout: PixelLayout) -> floa
     cells = weighted.reshape(_CELLS, side, _CELLS, side, 3).sum(axis=(1, 3))
     colour = float(colourfulness(cells, layout).sum())
     return _ease((colour - _GREY) / (_COLOURED - _GREY))
-
-
-def _weighted_difference(
-    image: RGBImage, other: RGBImage, weight: float
-) -> npt.NDArray[np.float32]:
-    if weight == 0:
-        return image.astype(np.float32)
-    difference: npt.NDArray[Any] = cv2.addWeighted(image, 1, other, -weight, 0, dtype=cv2.CV_32F)
-    return difference
 
 
 def _ease(x: float) -> float:

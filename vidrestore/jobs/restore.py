@@ -168,6 +168,10 @@ def _describe_damage(damage: Damage) -> list[str]:
         found.append(f"{damage.bad_packets} damaged packets could not be decoded; left out")
     if damage.corrupt_frames:
         found.append(f"{damage.corrupt_frames} frames are damaged; kept as the decoder gave them")
+    if damage.clock_restarts:
+        found.append(
+            f"the film's clock starts anew {damage.clock_restarts} times; time goes on there"
+        )
     if damage.is_truncated:
         found.append("the film ends earlier than its file says: it is cut off")
     return found
@@ -183,9 +187,8 @@ def seconds_of(span: TimeSpan, reader: VideoReader) -> Span:
     stop = None if span.end is None else _seconds_or_end(span.end, reader)
     duration = reader.info.duration_seconds
     if start is not None and duration is not None and start >= duration:
-        raise RangeError(
-            f"the range starts at {span.start}, but {reader.info.path} is {float(duration):.2f} s long"
-        )
+        length = f"{float(duration):.2f} s"
+        raise RangeError(f"the range starts at {span.start}, but {reader.info.path} is {length}")
     if start is not None and stop is not None and start >= stop:
         raise RangeError(f"the range starts at {span.start} but ends at {span.end}")
     return Span(start, stop)

@@ -6,7 +6,7 @@ threads take the interpreter's lock and can deadlock with a decoder that is bein
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +16,8 @@ import av
 import av.container
 import av.stream
 import av.video.stream
+from av.packet import Packet
+from av.stream import Stream
 
 from vidrestore.errors import MediaError, MediaOpenError
 
@@ -25,7 +27,17 @@ NOT_A_FILM = (
     | av.stream.Disposition.timed_thumbnails
     | av.stream.Disposition.still_image
 )
+# What decoders and muxers say of single packets that are damaged or stranger than they can bear.
+DAMAGE = (
+    av.InvalidDataError,
+    av.PatchWelcomeError,
+    av.BugError,
+    av.ExternalError,
+    av.ArgumentError,
+    av.UndefinedError,
+)
 _STILL_FORMATS = frozenset({"image2", "image2pipe", "ico"})
+_MOST_TRIES = 1000
 # A play list may name local files only; nothing is fetched behind the user's back.
 _CONTAINER_OPTIONS = {"protocol_whitelist": "file"}
 
@@ -126,6 +138,38 @@ def origin_of(container: av.container.InputContainer) -> Fraction:
         and not (stream.type == "video" and stream.disposition & NOT_A_FILM)
     ]
     return min(starts, default=Fraction(0))
+
+
+class Packets:
+    """The packets of some streams of a container, as far as they can be read.
+
+    Where a damaged container asks to be tried again it is; where it cannot be read on the streams
+    end, and their decoders are told so.
+    """
+
+    def __init__(self, container: av.container.InputContainer, streams: Sequence[Stream]) -> None:
+        self._container, self._streams = container, streams
+        self.is_broken = False
+        """The end was not the end of the file."""
+
+    def __iter__(self) -> Iterator[Packet[Stream]]:
+        num_tries = 0
+        while num_tries < _MOST_TRIES:
+            try:
+                for packet in self._container.demux(self._streams):
+                    num_tries = 0
+                    yield packet
+            except av.BlockingIOError:  # MPEG-TS has lost its step
+                num_tries += 1
+            except av.InvalidDataError:
+                break
+            else:
+                return
+        self.is_broken = True
+        for stream in self._streams:
+            last: Packet[Stream] = Packet()
+            last.stream = stream
+            yield last
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import chain
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 from av.audio.stream import AudioStream
@@ -16,11 +16,11 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 
-from vidrestore.errors import OutputError
-from vidrestore.media.opening import open_source, reading
+from vidrestore.media.clock import Window
+from vidrestore.media.opening import Packets, open_source, reading
 from vidrestore.media.plan import TrackAction, TrackPlan
-from vidrestore.media.probe import SourceInfo
-from vidrestore.media.sound import SoundEncoder, Window
+from vidrestore.media.probe import SourceInfo, stream_title
+from vidrestore.media.tracks import CodedTrack, CopiedTrack, TimedPacket
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
@@ -32,89 +32,6 @@ _SEEK_BACK = (1, 10, 60)
 """Seconds before a range at which reading may begin; containers land late now and then."""
 _MARGIN = 5
 """Seconds of pictures beyond a range after which its sound is taken to be over."""
-
-
-class _CopiedTrack:
-    """Moves the packets of one track, unchanged but for their times."""
-
-    def __init__(self, out: OutputContainer, source: Stream, window: Window) -> None:
-        try:
-            self.stream = out.add_stream_from_template(source, opaque=True)
-        except ValueError as error:
-            raise OutputError(f"the container refuses the {source.name} track") from error
-        self.num_bad_packets = 0
-        self._out, self._window = out, window
-        self._is_sound = isinstance(source, AudioStream)
-        self._priming: Packet[Stream] | None = None
-        self._last_begin: Fraction | None = None
-        self._length = Fraction(0)
-        self._last_dts: int | None = None
-
-    def take(self, packet: Packet[Stream]) -> None:
-        if packet.is_discard:
-            # Not to be heard; the last of them lets the decoder settle.
-            self._priming = packet if self._window.hides_start else None
-            return
-        if self._priming is not None:
-            self._write(self._priming)
-            self._priming = None
-        self._write(packet)
-
-    def _write(self, packet: Packet[Stream]) -> None:
-        begin, length = self._when(packet)
-        late = begin if packet.dts is None else packet.dts * packet.time_base - self._window.shift
-        if not self._is_sound and self._window.overlaps(begin, begin + length) and begin < 0:
-            begin, late, length = Fraction(0), Fraction(0), begin + length  # a title on screen
-        if not self._window.holds(begin, begin + length):
-            return
-        tick = self.stream.time_base
-        assert tick is not None
-        dts = round(late / tick)
-        if self._last_dts is not None and dts <= self._last_dts:
-            dts = self._last_dts + 1  # splices in captures run backwards
-        packet.pts, packet.dts = max(round(begin / tick), dts), dts
-        packet.duration, packet.time_base = round(length / tick), tick
-        packet.stream = self.stream
-        try:
-            self._out.mux(packet)
-        except (av.InvalidDataError, av.PatchWelcomeError):  # a damaged packet of sound
-            self.num_bad_packets += 1
-        else:
-            self._last_dts = dts
-
-    def _when(self, packet: Packet[Stream]) -> tuple[Fraction, Fraction]:
-        """Return when a packet begins, in output time, and how long it lasts."""
-        moment = packet.pts if packet.pts is not None else packet.dts
-        if moment is not None:
-            begin = moment * packet.time_base - self._window.shift
-        else:
-            begin = Fraction(0) if self._last_begin is None else self._last_begin + self._length
-        if packet.duration:
-            self._length = packet.duration * packet.time_base
-        elif self._is_sound and self._last_begin is not None:
-            # MP4 would cut off a last packet without length
-            self._length = max(Fraction(0), begin - self._last_begin)
-        self._last_begin = begin
-        return begin, self._length
-
-
-class _CodedTrack:
-    """Moves the sound of one track through an AAC encoder."""
-
-    def __init__(self, out: OutputContainer, source: AudioStream, window: Window) -> None:
-        self._encoder = SoundEncoder(out, source, window)
-        self.stream = self._encoder.stream
-        self._out = out
-
-    @property
-    def num_bad_packets(self) -> int:
-        return self._encoder.num_bad_packets
-
-    def take(self, packet: Packet[Stream]) -> None:
-        self._out.mux(self._encoder.take(cast("Packet[AudioStream]", packet)))
-
-    def flush(self) -> None:
-        self._out.mux(self._encoder.flush())
 
 
 class Passthrough:
@@ -141,10 +58,10 @@ class Passthrough:
         """
         self._source, self._window, self._out = source, window, out
         self._container = open_source(source.path)
-        self._tracks: dict[int, _CopiedTrack | _CodedTrack] = {}
+        self._tracks: dict[int, CopiedTrack | CodedTrack] = {}
         self._covers: list[Packet[Stream]] = []
         self._packets: Iterator[Packet[Stream]] | None = None
-        self._next: Packet[Stream] | None = None
+        self._next: TimedPacket | None = None
         self.numbers: dict[int, int] = {}
         """For the source's track numbers those in the output."""
         for plan in plans:
@@ -158,8 +75,8 @@ class Passthrough:
     def _add(self, plan: TrackPlan) -> None:
         source = self._container.streams[plan.source_index]
         stream = self._add_track(self._out, source, plan)
-        for name, value in source.metadata.items():
-            if name.lower() in _STREAM_TAGS:
+        for name, value in (*source.metadata.items(), ("title", stream_title(source))):
+            if value and name.lower() in _STREAM_TAGS:
                 stream.metadata[name.lower()] = value
         self.numbers[plan.source_index] = stream.index
 
@@ -170,11 +87,11 @@ class Passthrough:
             )
         if plan.kind == "cover":
             return self._add_cover(out, source)
-        track: _CopiedTrack | _CodedTrack
+        track: CopiedTrack | CodedTrack
         if plan.action is TrackAction.ENCODED_TO_AAC and isinstance(source, AudioStream):
-            track = _CodedTrack(out, source, self._window)
+            track = CodedTrack(out, source, self._window)
         else:
-            track = _CopiedTrack(out, source, self._window)
+            track = CopiedTrack(out, source, self._window)
         self._tracks[plan.source_index] = track
         track.stream.disposition = source.disposition
         return track.stream
@@ -213,28 +130,30 @@ class Passthrough:
         """
         self._out.mux(self._covers)
         self._covers = []
+        while (timed := self._upcoming()) is not None:
+            if until is not None and timed.begin > until:
+                self._next = timed
+                return
+            self._tracks[timed.packet.stream.index].take(timed)
+
+    def _upcoming(self) -> TimedPacket | None:
+        """Return the packet held back the last time, or read one; None at the end."""
+        if self._next is not None:
+            timed, self._next = self._next, None
+            return timed
         if not self._tracks:
-            return
+            return None
         if self._packets is None:
             self._packets = self._wanted_packets()
-        while True:
-            packet, self._next = self._next, None
-            if packet is None:
-                with reading(self._source.path):
-                    packet = next(self._packets, None)
-            if packet is None:
-                return
-            time = self._time_of(packet)
-            if until is not None and time is not None and time > until:
-                self._next = packet
-                return
-            self._tracks[packet.stream.index].take(packet)
+        with reading(self._source.path):
+            packet = next(self._packets, None)
+        return None if packet is None else self._tracks[packet.stream.index].when(packet)
 
     def finish(self) -> None:
         """Write what is left, to the end of the film or of the range."""
         self.pump(None)
         for track in self._tracks.values():
-            if isinstance(track, _CodedTrack):
+            if isinstance(track, CodedTrack):
                 track.flush()
 
     def close(self) -> None:
@@ -317,4 +236,4 @@ class Passthrough:
         for stream in self._container.streams:
             if stream.index not in wanted:
                 stream.discard = Discard.all
-        return self._container.demux([self._container.streams[i] for i in sorted(wanted)])
+        return iter(Packets(self._container, [self._container.streams[i] for i in sorted(wanted)]))

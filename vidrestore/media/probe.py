@@ -25,7 +25,9 @@ from av.video.stream import VideoStream
 
 from vidrestore.errors import MediaOpenError
 from vidrestore.media.opening import (
+    DAMAGE,
     NOT_A_FILM,
+    Packets,
     open_source,
     origin_of,
     reading,
@@ -147,10 +149,10 @@ def probe(path: Path) -> SourceInfo:
 
 
 def _first_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    for packet in container.demux(stream):
+    for packet in Packets(container, [stream]):
         try:
-            pictures = packet.decode()
-        except av.InvalidDataError:
+            pictures = cast("list[VideoFrame]", packet.decode())
+        except DAMAGE:
             continue
         if pictures:
             return pictures[0]
@@ -227,7 +229,7 @@ def _video_track(stream: VideoStream, picture: VideoFrame, duration: Fraction | 
         display_matrix=matrix,
         disposition=int(stream.disposition),
         language=stream.metadata.get("language"),
-        title=stream.metadata.get("title"),
+        title=stream_title(stream),
     )
 
 
@@ -269,6 +271,11 @@ def _sign(number: int) -> int:
     return -1 if number < 0 else 1
 
 
+def stream_title(stream: Stream) -> str | None:
+    """Return the title of a stream; MP4 and MOV call it ``name``."""
+    return stream.metadata.get("title") or stream.metadata.get("name")
+
+
 def codec_name(stream: Stream) -> str:
     """Return FFmpeg's canonical name of a stream's codec; empty if there is no decoder for it."""
     if stream.codec_context is None:
@@ -284,7 +291,7 @@ def _audio_track(stream: AudioStream) -> AudioTrack:
         sample_rate=0 if context is None else context.sample_rate,
         channels=0 if context is None else context.layout.nb_channels,
         language=stream.metadata.get("language"),
-        title=stream.metadata.get("title"),
+        title=stream_title(stream),
     )
 
 
@@ -292,7 +299,7 @@ def _other_track(stream: Stream) -> OtherTrack:
     kind: str = stream.type
     if kind == "video" and stream.disposition & NOT_A_FILM:
         kind = "cover"
-    title = stream.metadata.get("title")
+    title = stream_title(stream)
     if isinstance(stream, AttachmentStream):
         title = stream.name
     return OtherTrack(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import av
 from av.stream import Discard
@@ -19,7 +19,8 @@ from av.video.frame import VideoFrame
 
 from vidrestore.contracts import Frame, FrameGeometry
 from vidrestore.errors import RangeError
-from vidrestore.media.opening import open_source, reading, require_film_stream
+from vidrestore.media.clock import PictureClock
+from vidrestore.media.opening import DAMAGE, Packets, open_source, reading, require_film_stream
 from vidrestore.media.pixels import PictureReader
 from vidrestore.media.probe import SourceInfo, probe
 
@@ -39,40 +40,9 @@ class Damage:
     corrupt_frames: int = 0
     """Pictures the decoder itself flagged as damaged; they are kept."""
     is_truncated: bool = False
-    """The film ended well before its container says."""
-
-
-class _Clock:
-    """Gives every decoded picture a strictly increasing timestamp.
-
-    Old containers leave out presentation times or contradict themselves. As in FFmpeg's
-    best-effort timestamp, presentation times are believed until they have run backwards more often
-    than decoding times have.
-    """
-
-    def __init__(self, rate: Fraction, time_base: Fraction) -> None:
-        self.step = max(1, round(1 / (rate * time_base)))
-        self._pts_faults = self._dts_faults = 0
-        self._pts: int | None = None
-        self._dts: int | None = None
-        self._last: int | None = None
-
-    def time_of(self, picture: VideoFrame) -> int:
-        pts, dts = picture.pts, picture.dts
-        if dts is not None:
-            self._dts_faults += self._dts is not None and dts <= self._dts
-        if pts is not None:
-            self._pts_faults += self._pts is not None and pts <= self._pts
-        self._dts = dts if dts is not None else pts if pts is not None else self._dts
-        self._pts = pts if pts is not None else dts if dts is not None else self._pts
-        believes_pts = dts is None or self._pts_faults <= self._dts_faults
-        time = pts if pts is not None and believes_pts else dts
-        if time is None:
-            time = 0 if self._last is None else self._last + self.step
-        if self._last is not None and time <= self._last:
-            time = self._last + 1
-        self._last, self.step = time, picture.duration or self.step
-        return time
+    """The film ended well before its container says, or could not be read on."""
+    clock_restarts: int = 0
+    """Joints at which the film's own timestamps start anew; time goes on there."""
 
 
 class _Decoding:
@@ -102,31 +72,40 @@ class _Decoding:
     def pictures(self) -> Iterator[tuple[int, VideoFrame]]:
         """Decode to the end: timestamps in units of the stream's time base, and pictures."""
         video = self._info.video
-        clock = _Clock(video.nominal_rate, video.time_base)
+        clock = PictureClock(video.nominal_rate, video.time_base)
         time: int | None = None
-        for packet in self._container.demux(self._stream):
-            try:
-                pictures = packet.decode()
-            except av.InvalidDataError:
-                self._damage.bad_packets += 1
-                continue
-            for picture in pictures:
-                time = clock.time_of(picture)
-                yield time, picture
-                if not self.is_open:
-                    raise ValueError("the reader was closed while its frames were being read")
+        try:
+            packets = Packets(self._container, [self._stream])
+            for packet in packets:
+                try:
+                    pictures = cast("list[VideoFrame]", packet.decode())
+                except DAMAGE:
+                    self._damage.bad_packets += 1
+                    continue
+                for picture in pictures:
+                    time = clock.time_of(picture)
+                    yield time, picture
+                    if not self.is_open:
+                        raise ValueError("the reader was closed while its frames were being read")
+        finally:
+            self._damage.clock_restarts += clock.num_restarts
+        self._damage.is_truncated |= packets.is_broken
         end = self._promised_end()
         if end is not None and time is not None:
             missing = end - (time + clock.step) * video.time_base
             self._damage.is_truncated |= missing > _TRUNCATED_SECONDS
 
-    def packet_times(self) -> list[int | None]:
-        """Read the presentation times of all shown packets, in stored order."""
-        return [
-            packet.pts
-            for packet in self._container.demux(self._stream)
-            if packet.size and not packet.is_discard
-        ]
+    def shown_times(self) -> list[int] | None:
+        """Read when packets are shown, sorted, without decoding; None if they do not tell."""
+        times: list[int] = []
+        latest, second = 0, round(1 / self._info.video.time_base)
+        for packet in Packets(self._container, [self._stream]):
+            if packet.size and not packet.is_discard:
+                if packet.pts is None or (times and packet.pts < latest - second):
+                    return None  # the clock starts anew in the middle
+                times.append(packet.pts)
+                latest = max(times[-1], latest) if len(times) > 1 else times[-1]
+        return sorted(times)
 
     def _promised_end(self) -> Fraction | None:
         """Return when the pictures should end by the container's header, in container time."""
@@ -203,9 +182,16 @@ class VideoReader:
         """
         with reading(self.info.path):
             first = None if start_seconds is None else start_seconds + self.info.origin
+            held: tuple[int, VideoFrame] | None = None
             for time, picture in self._from(first):
-                self.damage.corrupt_frames += picture.is_corrupt
-                yield self._frame(time, picture)
+                if held is not None:
+                    # containers leave lengths out, or give them in the order of decoding
+                    yield self._frame(*held, time - held[0])
+                held = (time, picture)
+            if held is not None:
+                video = self.info.video
+                usual = round(1 / (video.nominal_rate * video.time_base))
+                yield self._frame(*held, max(held[1].duration or usual, 1))
 
     def _from(self, first: Fraction | None) -> Iterator[tuple[int, VideoFrame]]:
         if first is not None:
@@ -226,7 +212,7 @@ class VideoReader:
         that were not decoded.
         """
         base = self.info.video.time_base
-        has_key = False
+        has_key = has_frames = False
         with closing(self._decoding()) as decoding:
             if not decoding.seek(seek_to):
                 return False
@@ -236,8 +222,9 @@ class VideoReader:
                 if seconds >= first:
                     if not has_key:
                         return False
+                    has_frames = True
                     yield time, picture
-        return has_key
+        return has_frames
 
     def _all_from(self, first: Fraction | None) -> Iterator[tuple[int, VideoFrame]]:
         base = self.info.video.time_base
@@ -251,15 +238,16 @@ class VideoReader:
         self._open.append(_Decoding(self.info, self.damage))
         return self._open[-1]
 
-    def _frame(self, time: int, picture: VideoFrame) -> Frame:
+    def _frame(self, time: int, picture: VideoFrame, duration: int) -> Frame:
         video = self.info.video
+        self.damage.corrupt_frames += picture.is_corrupt
         planes, layout, render_rgb = self._pictures.read(picture)
         seconds = time * video.time_base - self.info.origin
         return Frame(
             planes=planes,
             pts=time,
             time_base=video.time_base,
-            duration=max(0, picture.duration),
+            duration=duration,
             seconds=float(seconds),
             tick=round(seconds * video.nominal_rate),
             layout=layout,
@@ -298,13 +286,12 @@ class VideoReader:
     def _read_frame_times(self) -> list[Fraction]:
         base, origin = self.info.video.time_base, self.info.origin
         with closing(_Decoding(self.info, Damage())) as decoding:
-            packets = decoding.packet_times()
-        times = [time for time in packets if time is not None]
+            times = decoding.shown_times()
         with closing(_Decoding(self.info, Damage())) as decoding:
-            if len(times) == len(packets):
+            if times is None:
+                times = [time for time, _ in decoding.pictures()]
+            else:
                 # pictures before the first decodable one are never shown
                 first = next(time for time, _ in decoding.pictures())
                 times = sorted({time for time in times if time >= first})
-            else:
-                times = [time for time, _ in decoding.pictures()]
         return [time * base - origin for time in times]

@@ -5,7 +5,6 @@ Gaps become silence and overlaps are cut, so that the sound stays with the pictu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -17,6 +16,8 @@ from av.container import OutputContainer
 from av.packet import Packet
 
 from vidrestore.errors import OutputError
+from vidrestore.media.clock import SoundClock, Window
+from vidrestore.media.opening import DAMAGE
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _BIT_RATES = {"mono": 96_000, "stereo": 256_000}
@@ -24,33 +25,6 @@ _SURROUND_BIT_RATE = 448_000
 _MOST_CHANNELS = 6
 # Holes and overlaps of more than 50 ms are filled and cut.
 _FOLLOW_TIMESTAMPS = {"async": "1", "min_hard_comp": "0.05"}
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The part of the source that is wanted, and where it lies in the output."""
-
-    shift: Fraction
-    """Source time, in seconds, that becomes 0."""
-    has_start: bool
-    """Sound that is over before 0 is left out; False: the whole beginning is kept, also the
-    packets before 0 that a decoder needs to settle."""
-    length: Fraction | None
-    """Sound from this output time on is left out; None: to the end."""
-    hides_start: bool
-    """The output can hide the part of a packet that lies before 0 (edit lists of MP4 and MOV);
-    elsewhere such a packet would delay the pictures, so it is left out."""
-
-    def overlaps(self, begin: Fraction, end: Fraction) -> bool:
-        """Tell whether a part of ``begin`` to ``end`` (output time) belongs to it."""
-        if self.has_start and end <= 0:
-            return False
-        return self.length is None or begin < self.length
-
-    def holds(self, begin: Fraction, end: Fraction) -> bool:
-        """Tell whether a packet that lasts from ``begin`` to ``end`` is written."""
-        is_cut = self.has_start and begin < 0
-        return self.overlaps(begin, end) and (self.hides_start or not is_cut)
 
 
 class SoundEncoder:
@@ -75,7 +49,7 @@ class SoundEncoder:
             raise OutputError(f"cannot code {source.codec_context.name} sound to AAC") from error
         self.stream = stream
         self.num_bad_packets = 0
-        self._next: Fraction | None = None
+        self._clock = SoundClock(window.shift)
         self._resampler: AudioResampler | None = None
         self._heard: tuple[str, str, int] | None = None
 
@@ -83,7 +57,7 @@ class SoundEncoder:
         """Decode a packet of the source and return the AAC packets that came out."""
         try:
             frames = packet.decode()
-        except av.InvalidDataError:
+        except DAMAGE:
             self.num_bad_packets += 1
             return []
         return [coded for frame in frames for coded in self._code(frame)]
@@ -93,15 +67,10 @@ class SoundEncoder:
         return [*self._drain(), *self.stream.encode(None)]
 
     def _code(self, frame: AudioFrame) -> list[Packet[AudioStream]]:
-        length = Fraction(frame.samples, frame.sample_rate)
-        if frame.pts is not None and frame.time_base is not None:
-            time = frame.pts * frame.time_base - self._window.shift
-        else:  # the last frame of a WMA track has no time of its own
-            time = self._next if self._next is not None else Fraction(0)
-        self._next = time + length
-        if not self._window.holds(time, self._next):
+        begin, end = self._clock.when(frame)
+        if not self._window.holds(begin, end):
             return []
-        frame.pts = round(time * frame.sample_rate)
+        frame.pts = round(begin * frame.sample_rate)
         frame.time_base = Fraction(1, frame.sample_rate)
         coded = []
         heard = (frame.format.name, frame.layout.name, frame.sample_rate)

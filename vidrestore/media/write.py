@@ -22,8 +22,9 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidrestore.contracts import Frame, FrameGeometry, PixelLayout
+from vidrestore.contracts import Frame, PixelLayout
 from vidrestore.errors import OutputError
+from vidrestore.media.clock import Window
 from vidrestore.media.containers import Container, container_for
 from vidrestore.media.encoders import add_video_stream, choose_encoder, fine_time_base
 from vidrestore.media.opening import explain
@@ -31,7 +32,6 @@ from vidrestore.media.passthrough import Passthrough
 from vidrestore.media.pixels import PictureConverter, picture_of
 from vidrestore.media.plan import plan_pictures, plan_tracks
 from vidrestore.media.probe import SourceInfo
-from vidrestore.media.sound import Window
 from vidrestore.media.target import claim_target, part_path
 from vidrestore.settings import EncodeSettings
 
@@ -51,15 +51,16 @@ _LARGEST_DELAY = 1 << 40
 class _Shape:
     """What must be the same in all pictures of a film."""
 
-    geometry: FrameGeometry
+    size: tuple[int, int]
     layout: PixelLayout
 
     @classmethod
     def of(cls, frame: Frame) -> _Shape:
-        return cls(frame.geometry, frame.layout)
+        return cls((frame.geometry.width, frame.geometry.height), frame.layout)
 
     def __str__(self) -> str:
-        return f"{self.geometry.width}x{self.geometry.height} {self.layout.name}"
+        kind = "full range" if self.layout.is_full_range else "limited range"
+        return f"{self.size[0]}x{self.size[1]} {self.layout.name} ({kind})"
 
 
 class VideoWriter:
@@ -247,16 +248,16 @@ class VideoWriter:
     def _picture(self, frame: Frame, video: VideoStream) -> VideoFrame:
         """Copy a frame into a picture as the encoder takes it."""
         assert self._shape is not None
-        shape, context, g = self._shape, video.codec_context, frame.geometry
+        shape, context = self._shape, video.codec_context
         size, name = (context.width, context.height), context.pix_fmt
         assert name is not None
-        same_size = (g.width, g.height) == (shape.geometry.width, shape.geometry.height)
-        if same_size and frame.layout == shape.layout:
+        is_alike = _Shape.of(frame) == shape
+        if is_alike:
             picture = picture_of(frame, *size)
         else:
             self._note_change(frame, shape)
             picture = picture_of(frame)
-        if (picture.width, picture.height, picture.format.name) != (*size, name):
+        if not is_alike or name != shape.layout.name:
             picture = self._converter.convert(picture, frame.layout, shape.layout, size, name)
         picture.colorspace, picture.color_range = context.colorspace, context.color_range
         picture.color_primaries, picture.color_trc = context.color_primaries, context.color_trc

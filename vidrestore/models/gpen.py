@@ -14,19 +14,23 @@ CVPR 2020 (arXiv 1912.04958), appendix B for modulation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vidrestore.errors import WeightsError
-
-_BINOMIAL = (1.0, 3.0, 3.0, 1.0)
-EPSILON = 1e-8
-"""Keeps norms away from zero; below the smallest fp16 number, hence the style path in fp32."""
+from vidrestore.models.gpen_layers import (
+    EqualConv,
+    EqualLinear,
+    FirResample,
+    FusedLeakyReLU,
+    PixelNorm,
+    StyledConv,
+    ToRgb,
+    binomial_kernel,
+)
 
 
 def num_channels(resolution: int, channel_multiplier: int, narrow: float) -> int:
@@ -34,211 +38,6 @@ def num_channels(resolution: int, channel_multiplier: int, narrow: float) -> int
     if resolution <= 32:
         return int(512 * narrow)
     return int(16384 * channel_multiplier * narrow / resolution)
-
-
-def binomial_kernel(gain: float = 1.0) -> Tensor:
-    """Return the 4×4 low-pass filter of every resampling here, summing to ``gain``, float32."""
-    taps = torch.tensor(_BINOMIAL)
-    kernel = torch.outer(taps, taps)
-    return kernel * (gain / kernel.sum())
-
-
-def upfirdn(x: Tensor, kernel: Tensor, *, up: int, down: int, pad: tuple[int, int]) -> Tensor:
-    """Upsample by zeros, pad, convolve each channel with ``kernel``, keep every ``down``-th sample.
-
-    Args:
-        x: Maps, shape (N, C, H, W).
-        kernel: Filter, shape (kh, kw); a true convolution, so it is applied flipped.
-        up: Each sample is followed by ``up`` - 1 zeros in both directions.
-        down: Step of the samples that are kept.
-        pad: Zeros before and after, in both directions; negative numbers crop.
-
-    Returns:
-        Shape (N, C, H', W') with H' = (up·H + sum(pad) - kh) // down + 1.
-    """
-    n, channels, height, width = x.shape
-    if up > 1:
-        x = functional.pad(
-            x.reshape(n, channels, height, 1, width, 1), (0, up - 1, 0, 0, 0, up - 1)
-        )
-        x = x.reshape(n, channels, height * up, width * up)
-    before, after = pad
-    x = functional.pad(x, (before, after, before, after))
-    weight = kernel.flip(0, 1).to(x.dtype).expand(channels, 1, -1, -1)
-    return functional.conv2d(x, weight, stride=down, groups=channels)
-
-
-class FirResample(nn.Module):
-    """Low-pass filter, with an optional doubling of the size before it."""
-
-    kernel: Tensor
-
-    def __init__(self, *, pad: tuple[int, int], up: int = 1, gain: float = 1.0) -> None:
-        super().__init__()
-        self.pad = pad
-        self.up = up
-        self.register_buffer("kernel", binomial_kernel(gain))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return upfirdn(x, self.kernel, up=self.up, down=1, pad=self.pad)
-
-
-class FusedLeakyReLU(nn.Module):
-    """√2 · leaky_relu(x + bias, 0.2): keeps the variance of a unit-variance input."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.bias = nn.Parameter(torch.zeros(num_features))
-
-    def forward(self, x: Tensor) -> Tensor:
-        bias = self.bias.view(1, -1, *[1] * (x.ndim - 2))
-        return functional.leaky_relu(x + bias, 0.2) * math.sqrt(2)
-
-
-class PixelNorm(nn.Module):
-    """Scales each vector to unit mean square."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
-
-
-class EqualLinear(nn.Module):
-    """Linear layer whose weights are stored with unit variance and scaled when used.
-
-    (Karras et al., "Progressive Growing of GANs", ICLR 2018, section 4.1.) ``lr_mul`` below 1 makes
-    the layer learn more slowly: it is stored that much larger than it acts.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        lr_mul: float = 1.0,
-        initial_bias: float = 0.0,
-        is_activated: bool = False,
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_mul)
-        self.bias = nn.Parameter(torch.full((out_features,), initial_bias))
-        self.scale = lr_mul / math.sqrt(in_features)
-        self.lr_mul = lr_mul
-        self.is_activated = is_activated
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = functional.linear(x, self.weight * self.scale, self.bias * self.lr_mul)
-        return functional.leaky_relu(x, 0.2) * math.sqrt(2) if self.is_activated else x
-
-
-class EqualConv(nn.Module):
-    """Convolution without bias whose weights are stored with unit variance and scaled when used."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, stride: int
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
-        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self.weight * self.scale, stride=self.stride)
-
-
-class ModulatedConv(nn.Module):
-    """Convolution whose filters are scaled by a style, one set of scales for each sample.
-
-    StyleGAN2 scales the filters' input channels by s and then normalises each filter. Here the
-    *input* is scaled by s and the *output* by the norm's reciprocal: the same sums, but one shared
-    filter for the whole batch.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        style_dim: int,
-        *,
-        is_demodulated: bool = True,
-        is_upsampling: bool = False,
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(
-            torch.randn(1, out_channels, in_channels, kernel_size, kernel_size)
-        )
-        self.modulation = EqualLinear(style_dim, in_channels, initial_bias=1.0)
-        self.scale = 1 / math.sqrt(in_channels * kernel_size**2)
-        self.is_demodulated = is_demodulated
-        self.is_upsampling = is_upsampling
-        if is_upsampling:
-            self.blur = FirResample(pad=(1, 1), gain=4.0)
-
-    def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """Convolve (N, in, H, W) under (N, style_dim); doubles the size if it is upsampling."""
-        weight = self.weight[0] * self.scale  # (out, in, k, k)
-        modulation: Tensor = self.modulation(style)  # (N, in)
-        x = x * modulation[:, :, None, None]
-        if self.is_upsampling:
-            x = self.blur(functional.conv_transpose2d(x, weight.transpose(0, 1), stride=2))
-        else:
-            x = functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
-        if self.is_demodulated:
-            energy = weight.square().sum(dim=(2, 3))  # (out, in)
-            norm = torch.rsqrt(modulation.square() @ energy.T + EPSILON)  # (N, out)
-            x = x * norm[:, :, None, None]
-        return x
-
-
-class FeatureInjection(nn.Module):
-    """Brings an encoder map in where StyleGAN2 adds noise."""
-
-    def __init__(self, *, isconcat: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.isconcat = isconcat
-
-    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
-        feature = self.weight * feature
-        return torch.cat((x, feature), dim=1) if self.isconcat else x + feature
-
-
-class StyledConv(nn.Module):
-    """Modulated 3×3 convolution, an encoder map brought in, activation."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        style_dim: int,
-        *,
-        isconcat: bool,
-        is_upsampling: bool = False,
-    ) -> None:
-        super().__init__()
-        self.conv = ModulatedConv(
-            in_channels, out_channels, 3, style_dim, is_upsampling=is_upsampling
-        )
-        self.noise = FeatureInjection(isconcat=isconcat)
-        self.activate = FusedLeakyReLU(out_channels * (2 if isconcat else 1))
-
-    def forward(self, x: Tensor, style: Tensor, feature: Tensor) -> Tensor:
-        return self.activate(self.noise(self.conv(x, style), feature))  # type: ignore[no-any-return]
-
-
-class ToRgb(nn.Module):
-    """Reads a colour picture off the maps and adds the smaller picture, doubled in size."""
-
-    def __init__(self, in_channels: int, style_dim: int, *, is_first: bool = False) -> None:
-        super().__init__()
-        self.conv = ModulatedConv(in_channels, 3, 1, style_dim, is_demodulated=False)
-        self.bias = nn.Parameter(torch.zeros(1, 3, 1, 1))
-        if not is_first:
-            self.upsample = FirResample(pad=(2, 1), up=2, gain=4.0)
-
-    def forward(self, x: Tensor, style: Tensor, rgb: Tensor | None = None) -> Tensor:
-        picture: Tensor = self.conv(x, style) + self.bias
-        return picture if rgb is None else picture + self.upsample(rgb)
 
 
 class ConstantInput(nn.Module):
@@ -368,7 +167,8 @@ class Gpen(nn.Module):
         code: Tensor = self.final_linear(x.flatten(1))
         features = [m for m in reversed(maps) for _ in range(2)][1:]
         features += self._noise(image) if noise is None else noise
-        return self.generator(code, features)  # type: ignore[no-any-return]
+        picture: Tensor = self.generator(code, features)
+        return picture
 
     def _noise(self, image: Tensor) -> list[Tensor]:
         sides = [side for side in self.channels if side > self.in_size for _ in range(2)]
@@ -378,7 +178,7 @@ class Gpen(nn.Module):
 def _encoder_stages(channels: Mapping[int, int], in_size: int) -> list[nn.Sequential]:
     """Build the stages; each is nested once more than it needs, as in the published names."""
     first = channels[in_size]
-    stages = [nn.Sequential(EqualConv(3, first, 1, stride=1), FusedLeakyReLU(first))]
+    stages = [nn.Sequential(EqualConv(3, first, 1), FusedLeakyReLU(first))]
     side = in_size
     while side > 4:
         before, here = channels[side], channels[side // 2]
@@ -411,8 +211,8 @@ def load_gpen_state(network: Gpen, state: Mapping[str, Any]) -> None:
     tensors = {}
     for key, target in expected.items():
         value = found.get(key, kernels.get(key))
-        if not isinstance(value, Tensor):
-            raise WeightsError(f"not weights of this GPEN: '{key}' is missing")
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            raise WeightsError(f"not weights of this GPEN: '{key}' is missing or not numbers")
         if value.shape != target.shape:
             have, want = tuple(value.shape), tuple(target.shape)
             raise WeightsError(f"not weights of this GPEN: '{key}' has shape {have}, needs {want}")
@@ -426,7 +226,7 @@ def load_gpen_state(network: Gpen, state: Mapping[str, Any]) -> None:
 def _constant_kernels(network: Gpen) -> dict[str, Tensor]:
     """Return the blur kernels of a network by their names in its state dict."""
     return {
-        f"{name}.kernel": binomial_kernel(4.0 if name.startswith("generator.") else 1.0)
+        f"{name}.kernel": binomial_kernel(module.gain)
         for name, module in network.named_modules()
         if isinstance(module, FirResample)
     }

@@ -1,9 +1,10 @@
-"""The seven stages, in the order in which a frame passes through them.
+"""The seven stages, in the order in which frames pass through them.
 
-::
-
-    decode → detect → track → align → restore → blend → encode
-
-Each is a generator function from an iterator to an iterator: one item out for one item in, in
-order. None knows another; ``vidrestore.pipeline`` wires them.
+1. ``decode``: file → Frame
+2. ``detect``: Frame → DetectedFrame
+3. ``track``: DetectedFrame → TrackedFrame
+4. ``align``: TrackedFrame → AlignedFrame
+5. ``restore``: AlignedFrame → RestoredFrame
+6. ``blend``: RestoredFrame → BlendedFrame
+7. ``encode``: BlendedFrame → file
 """

@@ -24,26 +24,17 @@ def blend_faces(
         size: Side S of the crops.
 
     Yields:
-        One frame for each that came, in order. Its faces are those that were painted.
+        One frame for each that came, in order.
     """
     mask = FaceMask.of(feathered_mask(template, size))
     for restored in frames:
         original = restored.frame
         strengths = [face.aligned.track.strength * settings.strength for face in restored.faces]
         planes, regions = blend_faces_into(original, restored.faces, strengths, mask)
-        painted = _painted(restored.faces, regions)
         yield BlendedFrame(
-            frame=replace(original, planes=planes) if painted else original,
+            frame=replace(original, planes=planes) if any(regions) else original,
             original=original,
-            faces=tuple(face for face, _ in painted),
-            regions=tuple(region for _, region in painted),
+            faces=restored.faces,
+            regions=regions,
             is_cut=restored.is_cut,
         )
-
-
-def _painted(
-    faces: tuple[RestoredFace, ...], regions: tuple[PaintedRegion | None, ...]
-) -> list[tuple[RestoredFace, PaintedRegion]]:
-    return [
-        (face, region) for face, region in zip(faces, regions, strict=True) if region is not None
-    ]
