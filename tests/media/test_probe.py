@@ -137,6 +137,16 @@ def test_folder(tmp_path):
         probe(tmp_path)
 
 
+def test_a_name_too_long_for_the_disk(tmp_path):
+    with pytest.raises(MediaOpenError, match="File name too long"):
+        probe(tmp_path / ("a" * 300 + ".mp4"))
+
+
+def test_a_device_is_no_file():
+    with pytest.raises(MediaOpenError, match="not a regular file"):
+        probe("/dev/null")
+
+
 def test_empty_file(tmp_path):
     (tmp_path / "empty.mp4").touch()
     with pytest.raises(MediaOpenError, match="empty"):

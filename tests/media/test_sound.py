@@ -14,11 +14,12 @@ from vidrestore.media.containers import CONTAINERS
 from vidrestore.media.probe import probe
 from vidrestore.media.read import VideoReader
 from vidrestore.media.tracks import CopiedTrack
+from vidrestore.media.write import VideoWriter
 
 GOPS = {"preset": "veryfast", "crf": "10", "x264-params": "keyint=25"}
 ENCODERS = {"mp3": "libmp3lame", "opus": "libopus", "amr_nb": "libopencore_amrnb"}
-MADE_HERE = ("aac", "ac3", "flac", "mp2", "mp3", "opus", "pcm_s16le", "pcm_s24le", "pcm_f32le")
-MADE_HERE += ("pcm_s16be", "pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw", "amr_nb", "wavpack")
+MADE_HERE = ("aac", "ac3", "flac", "mp2", "mp3", "opus", "pcm_s16le", "pcm_s24le", "pcm_u8")
+MADE_HERE += ("pcm_mulaw", "amr_nb", "wavpack")
 
 
 def sound_of(codec: str) -> Sound:
@@ -31,7 +32,7 @@ def sound_of(codec: str) -> Sound:
 @pytest.mark.parametrize("codec", MADE_HERE)
 def test_sound_the_container_holds_is_copied_bit_for_bit(clip, tmp_path, codec, suffix):
     # NUT holds any codec, and has neither edit lists nor lengths of packets
-    source = clip("source.nut", Clip(num_frames=10, sounds=(sound_of(codec),)))
+    source = clip("source.nut", Clip(num_frames=6, sounds=(sound_of(codec),)))
     target = tmp_path / f"out{suffix}"
     writer = rewrite(source, target)
     is_held = codec in CONTAINERS[suffix].audio
@@ -233,6 +234,22 @@ def test_aac_from_a_broadcast_is_copied(clip, tmp_path):
     assert writer.streams[1]["action"] == "copied"
     # the headers of MPEG-TS (7 bytes each) are no part of the sound
     assert payloads(tmp_path / "out.mp4")[0] == [p[7:] for p in payloads(source)[0]]
+
+
+def test_sound_is_read_in_step_with_the_pictures(clip, tmp_path, monkeypatch):
+    source = clip("long.mkv", Clip(num_frames=200, options=GOPS, sounds=(Sound("aac"),)))
+    heard = []
+    take = CopiedTrack.take
+    monkeypatch.setattr(
+        CopiedTrack, "take", lambda self, timed: heard.append(timed.begin) or take(self, timed)
+    )
+    with (
+        VideoReader(source) as reader,
+        VideoWriter(tmp_path / "out.mkv", reader.info, QUICK) as writer,
+    ):
+        for frame in reader.frames():
+            writer.write(frame)
+            assert -0.1 < frame.seconds - float(heard[-1]) < 0.1
 
 
 def test_sound_is_interleaved_with_the_pictures(clip, tmp_path):

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_to(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "touch", touch)
     message = refused(source, tmp_path / "out.mp4")
-    assert message == f"cannot write in the folder {tmp_path}: Permission denied"
+    assert message == f"cannot write {tmp_path / 'out.mp4'}: Permission denied"
 
 
 def test_a_name_too_long_for_the_disk(source, tmp_path):

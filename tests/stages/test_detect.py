@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 
 from tests.support.fakes import FakeDetector, frame_at, landmarks_at, observation
+from vidrestore.contracts import FaceObservation
 from vidrestore.settings import DetectSettings
 from vidrestore.stages.detect import detect_faces
 
@@ -61,6 +62,13 @@ def test_weak_and_tiny_faces_are_left_out():
     items, _ = detect([frame_at(0)], FakeDetector(lambda image: (FACE, weak, tiny)))
     assert len(items[0].observations) == 1
     assert items[0].observations[0].score == FACE.score
+
+
+def test_a_box_whose_landmarks_lie_in_a_heap_is_no_face():
+    heap = FaceObservation(FACE.box_xyxy, landmarks_at(30, 24, 3), 0.9)
+    items, _ = detect([frame_at(0)], FakeDetector(lambda image: (FACE, heap)))
+    assert items[0].observations[0].score == FACE.score
+    assert len(items[0].observations) == 1
 
 
 def test_observations_are_given_in_display_pixels():

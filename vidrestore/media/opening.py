@@ -6,6 +6,7 @@ threads take the interpreter's lock and can deadlock with a decoder that is bein
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -53,14 +54,7 @@ def open_source(path: Path) -> av.container.InputContainer:
     Raises:
         MediaOpenError: The path is missing, is no regular file, or holds nothing FFmpeg knows.
     """
-    if not path.exists():
-        raise MediaOpenError(f"no such file: {path}")
-    if path.is_dir():
-        raise MediaOpenError(f"{path} is a folder, not a video")
-    if not path.is_file():
-        raise MediaOpenError(f"{path} is not a regular file; copy the video to a file first")
-    if path.stat().st_size == 0:
-        raise MediaOpenError(f"{path} is empty (0 bytes)")
+    _require_file(path)
     # With "file:" before it, a name such as "tape:1.mp4" is not taken for a protocol.
     url = f"file:{path.absolute()}"
     try:
@@ -79,6 +73,21 @@ def open_source(path: Path) -> av.container.InputContainer:
     # PyAV asks for invented timestamps; for DivX with packed B-frames they come out of order.
     container.flags &= ~cast(int, av.container.Flags.gen_pts.value)
     return container
+
+
+def _require_file(path: Path) -> None:
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise MediaOpenError(f"no such file: {path}") from None
+    except OSError as error:
+        raise MediaOpenError(f"cannot open {path}: {error.strerror}") from error
+    if stat.S_ISDIR(facts.st_mode):
+        raise MediaOpenError(f"{path} is a folder, not a video")
+    if not stat.S_ISREG(facts.st_mode):
+        raise MediaOpenError(f"{path} is not a regular file; copy the video to a file first")
+    if facts.st_size == 0:
+        raise MediaOpenError(f"{path} is empty (0 bytes)")
 
 
 def is_still(container: av.container.InputContainer) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from vidrestore.errors import OutputError
@@ -24,6 +25,18 @@ def claim_target(target: Path, source: Path, *, overwrite: bool) -> None:
         OutputError: The folder is missing or not writable, the target is the source itself (also
             through a link), or it exists and may not be overwritten.
     """
+    try:
+        _check(target, source, overwrite)
+        with suppress(OSError):
+            _remove_stale_parts(target)
+        part = part_path(target)
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {target}: {error.strerror}") from error
+
+
+def _check(target: Path, source: Path, overwrite: bool) -> None:
     folder = target.parent
     if not folder.exists():
         raise OutputError(f"the folder {folder} does not exist: create it first")
@@ -36,13 +49,6 @@ def claim_target(target: Path, source: Path, *, overwrite: bool) -> None:
             raise OutputError(f"{target} is the input itself: name another output")
         if not overwrite:
             raise OutputError(f"{target} exists: use --overwrite to replace it")
-    _remove_stale_parts(target)
-    part = part_path(target)
-    try:
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write in the folder {folder}: {error.strerror}") from error
 
 
 def _remove_stale_parts(target: Path) -> None:

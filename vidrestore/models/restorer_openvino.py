@@ -38,11 +38,7 @@ class _CropNetwork(nn.Module):
 
 
 def convert_network(network: FoldedGpen) -> Model:
-    """Turn a network into an OpenVINO model for one crop, uint8 (1, S, S, 3) in and out.
-
-    The network's weights are laid out anew, row after row: OpenVINO's frontend reads bf16 numbers
-    in the order of memory, whatever their strides.
-    """
+    """Turn a network into an OpenVINO model for one crop, uint8 (1, S, S, 3) in and out."""
     ov = load_openvino()
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
@@ -53,8 +49,10 @@ def convert_network(network: FoldedGpen) -> Model:
         # into constants, which is meant; its check would run the network twice more
         warnings.simplefilter("ignore")
         decoder = TorchScriptPythonDecoder(
-            _CropNetwork(network.to(memory_format=torch.contiguous_format)),
+            _CropNetwork(network),
             example_input=example,
+            # shared, bf16 constants point to memory that nobody holds (OpenVINO 2026.4)
+            shared_memory=False,
             trace_kwargs={"check_trace": False},
         )
     frontend = ov.frontend.FrontEndManager().load_by_framework("pytorch")

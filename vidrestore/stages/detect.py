@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+import numpy as np
+
 from vidrestore.contracts import DetectedFrame, FaceDetector, FaceObservation, Frame
 from vidrestore.core.cuts import CutDetector, luma_thumbnail
 from vidrestore.core.views import to_display, upright_view, view_size
 from vidrestore.settings import DetectSettings
+
+_LEAST_SPREAD = 0.12
+"""RMS distance of the landmarks from their centre, in heights of the box; about 0.25 on a face,
+frontal or profile. Below this they lie in a heap, as they do where the detector is mistaken."""
 
 
 def detect_faces(
@@ -69,5 +75,10 @@ def _search(
 
 
 def _is_believed(observation: FaceObservation, settings: DetectSettings) -> bool:
-    width = float(observation.box_xyxy[2] - observation.box_xyxy[0])
-    return observation.score >= settings.threshold and width >= settings.min_face_px
+    left, top, right, bottom = observation.box_xyxy
+    spread = float(np.sqrt(observation.landmarks.var(axis=0).sum()))
+    return (
+        observation.score >= settings.threshold
+        and right - left >= settings.min_face_px
+        and spread >= _LEAST_SPREAD * (bottom - top)
+    )
