@@ -87,19 +87,22 @@ def _frames_later(source: Path, frame: int) -> Moment:
 def estimate_seconds(result: JobResult) -> float | None:
     """Estimate the time for the whole film from a preview's.
 
-    A preview codes pictures twice as wide, so half of the encoder's time is taken off. The frames
-    around the range that were only decoded and searched are part of its cost, which errs on the
-    side of a longer estimate for very short ranges.
+    The preview's wall time is scaled as the work of the stages is: each stage's time for one item,
+    times the frames of the film. The frames around the range, which are only decoded and searched,
+    are items of those stages and so taken into account; the encoder's time is halved, because a
+    preview's pictures are twice as wide.
     """
-    report = result.report
-    num_frames = report.frames["written"]
-    if result.num_frames_in_film is None or num_frames == 0:
+    if result.num_frames_in_film is None:
         return None
-    busy = sum(t.busy_seconds for t in result.times)
-    encoding = sum(t.busy_seconds for t in result.times if t.name == "encode")
-    share = 1 - encoding / 2 / busy if busy > 0 else 1.0
-    for_one_frame = result.wall_seconds / num_frames * share
-    return float(report.timings["startup_seconds"]) + for_one_frame * result.num_frames_in_film
+    stages = [t for t in result.times if t.num_items]
+    work = sum(t.busy_seconds for t in stages)
+    if work <= 0:
+        return None
+    for_one_frame = sum(
+        t.busy_seconds / t.num_items / (2 if t.name == "encode" else 1) for t in stages
+    )
+    startup = float(result.report.timings["startup_seconds"])
+    return startup + result.wall_seconds / work * for_one_frame * result.num_frames_in_film
 
 
 def _encode_pairs(frames: Iterator[BlendedFrame], writer: VideoWriter) -> Iterator[BlendedFrame]:

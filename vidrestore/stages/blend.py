@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from vidrestore.contracts import BlendedFrame, PaintedRegion, Points, RestoredFace, RestoredFrame
+from vidrestore.contracts import BlendedFrame, Points, RestoredFrame
 from vidrestore.core.compositing import FaceMask, blend_faces_into, feathered_mask
 from vidrestore.settings import BlendSettings
 

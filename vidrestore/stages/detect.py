@@ -13,7 +13,7 @@ from vidrestore.core.views import to_display, upright_view, view_size
 from vidrestore.settings import DetectSettings
 
 _LEAST_SPREAD = 0.12
-"""RMS distance of the landmarks from their centre, in heights of the box; about 0.25 on a face,
+"""RMS distance of the landmarks from their centre, in heights of the box; about 0.2 on a face,
 frontal or profile. Below this they lie in a heap, as they do where the detector is mistaken."""
 
 
