@@ -261,6 +261,8 @@ def test_a_graph_is_recorded_once_and_replayed_for_every_batch() -> None:
     FakeGraph.num_replays = 0
     lane = lane_with(device, compute)
     results = [lane.submit(rows(v)) for v in (1, 5, 9)]
+    outputs = {r._slot.outputs[0].data_ptr() for r in results if r._slot is not None}
+    assert len(outputs) == 3, "the graph's own memory is written again by the next batch"
     assert [int(r.result()[0][0, 0, 0, 0]) for r in results] == [2, 6, 10]
     assert eager_calls == ["warm-up", "warm-up", "recorded"]
     assert FakeGraph.num_replays == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib
 import json
@@ -9,13 +10,14 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from openvino import Model
+    from openvino import CompiledModel, Model
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,46 @@ def load_openvino() -> ModuleType:
         finally:
             del sys.modules["openvino_telemetry"]
     return importlib.import_module("openvino")
+
+
+class _SignalStack(ctypes.Structure):
+    """``stack_t`` of Linux (sigaltstack(2))."""
+
+    _fields_ = (
+        ("pointer", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("size", ctypes.c_size_t),
+    )
+
+
+def compile_model(model: Model, properties: Mapping[str, Any]) -> CompiledModel:
+    """Compile a network for the CPU.
+
+    Raises:
+        RuntimeError: OpenVINO cannot; its words are long.
+    """
+    with _own_signal_stack():
+        return load_openvino().Core().compile_model(model, "CPU", dict(properties))
+
+
+@contextmanager
+def _own_signal_stack() -> Iterator[None]:
+    """Leave the calling thread the signal stack that it had.
+
+    Where a processor has AVX-512, OpenVINO gives a thread that compiles a network a signal stack of
+    its own, and frees it with the network. If that happens on another thread, the first keeps an
+    address where nothing is, and the next signal it gets, such as Ctrl-C's, kills the process.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    sigaltstack = ctypes.CDLL(None).sigaltstack
+    before = _SignalStack()
+    sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        sigaltstack(ctypes.byref(before), None)
 
 
 def cached_model(name: str, key: str, cache_dir: Path, convert: Callable[[], Model]) -> Model:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vidrestore.models.openvino_runtime import load_openvino
+from vidrestore.models.openvino_runtime import compile_model, load_openvino
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def _measure_gain() -> float:
         ones = [1, 1]
         result = ops.convolution(ops.convert(maps, element), weight, ones, ones, ones, ones)
         model = ov.Model([ops.convert(result, ov.Type.f32)], [maps], "probe")
-        compiled = ov.Core().compile_model(model, "CPU", properties)
+        compiled = compile_model(model, properties)
         requests.append(compiled.create_infer_request())
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(_NUM_RUNS):

@@ -17,7 +17,7 @@ from vidrestore.errors import DeviceError
 from vidrestore.models import crop_tensors, gpen_folded, gpen_layers
 from vidrestore.models.crop_tensors import DTYPES, normalise_crops, quantise_pictures
 from vidrestore.models.gpen_folded import FoldedGpen
-from vidrestore.models.openvino_runtime import cached_model, load_openvino
+from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
 from vidrestore.settings import Precision
 
 if TYPE_CHECKING:
@@ -117,13 +117,11 @@ class OpenVinoRestorer:
         ov = load_openvino()
         version = ov.__version__.partition("-")[0]
         self.description = f"{name}, OpenVINO {version} on the CPU, {precision}"
-        # the source counts as well: a changed network is converted anew
-        sources = map(inspect.getsource, (gpen_folded, gpen_layers, crop_tensors))
-        model = cached_model(
-            name,
-            "\n".join((weights_key, precision, *sources)),
-            cache_dir,
+        model = _kept_model(
             lambda: convert_network(make_network().with_precision(DTYPES[precision])),
+            f"{name}-{precision}",
+            weights_key,
+            cache_dir,
         )
         properties = {
             "NUM_STREAMS": self.batch_size,
@@ -131,7 +129,7 @@ class OpenVinoRestorer:
             "ENABLE_CPU_PINNING": False,  # other stages, and other runs, use the same cores
         }
         try:
-            self._compiled = ov.Core().compile_model(model, "CPU", properties)
+            self._compiled = compile_model(model, properties)
         except RuntimeError as error:
             raise DeviceError(
                 f"OpenVINO cannot run {name} in {precision} on this CPU: use --runtime torch"
@@ -159,6 +157,28 @@ class OpenVinoRestorer:
         """Free the compiled network."""
         self._idle.clear()
         self._compiled = None
+
+
+def _kept_model(
+    convert: Callable[[], Model], name: str, weights_key: str, cache_dir: Path
+) -> Model:
+    """Return the converted network from disk; convert it first if it is not there."""
+    # the source counts as well: a changed network is converted anew
+    sources = map(inspect.getsource, (gpen_folded, gpen_layers, crop_tensors))
+    key = "\n".join((weights_key, *sources))
+    converted: list[Model] = []
+
+    def convert_once() -> Model:
+        if not converted:
+            converted.append(convert())
+        return converted[0]
+
+    model = cached_model(name, key, cache_dir, convert_once)
+    if converted:
+        # Saving tidies the model, which moves some roundings: only what is read back gives the
+        # same frames in the first run as in all others.
+        model = cached_model(name, key, cache_dir, convert_once)
+    return model
 
 
 def _count_cores() -> int:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from vidrestore.contracts import RGBImage
 from vidrestore.errors import DeviceError, WeightsCorruptError
-from vidrestore.models.openvino_runtime import cached_model, load_openvino
+from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
 from vidrestore.models.registry import DetectorSpec
 from vidrestore.models.weights import read_state, sha256_of
 from vidrestore.settings import Precision
@@ -157,7 +157,7 @@ class OpenVinoNetwork:
         picture.preprocess().convert_element_type(ov.Type.f32).mean(list(_MEAN_RGB))
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self._type}
         try:
-            compiled = ov.Core().compile_model(steps.build(), "CPU", options)
+            compiled = compile_model(steps.build(), options)
         except RuntimeError as error:
             raise DeviceError(
                 f"OpenVINO cannot run the detector at {width}x{height} in {self._type}: use "
