@@ -120,6 +120,51 @@ def test_an_outlier_of_the_detector_does_not_move_the_face():
         assert np.abs(face.landmarks - landmarks_at(100, 80, 20)).max() < 0.5
 
 
+@pytest.mark.parametrize("hertz", [1, 2, 4])
+@pytest.mark.parametrize("reach", [5, 15])
+def test_a_shaken_face_is_never_lost_from_sight(hertz, reach):
+    """Searched eight times a second, a fast shake cannot be followed, but it must not run away."""
+
+    def shaken(t):
+        return landmarks_at(200 + reach * np.sin(2 * np.pi * hertz * t / 25 + 0.4), 120, 20)
+
+    for tick, faces in enumerate(run_tracker([shaken], 75)):
+        assert len(faces) >= 1
+        error = min(np.abs(f.landmarks - shaken(tick)).max() for f in faces)
+        assert error <= 4 * reach
+
+
+def test_a_face_that_is_gone_after_lost_pictures_is_not_painted():
+    tracker = FaceTracker(12, 12, 5)
+    shot = tracker.cut()
+    ticks = [*range(31), *range(50, 80)]
+    for tick in ticks:
+        if tick % 3 == 0:
+            seen = [observation(landmarks_at(100, 80, 20))] if tick <= 30 else []
+            tracker.search(tick, tick / 25, seen)
+    described = dict(
+        zip(ticks, tracker.describe(shot, ticks, [t / 25 for t in ticks]), strict=True)
+    )
+    assert described[30][0].strength == 1
+    assert all(described[tick] == () for tick in range(50, 80))
+
+
+def test_a_long_lookahead_remembers_as_long():
+    def hidden(t):
+        return None if 60 <= t < 150 else landmarks_at(100 + t, 80, 20)
+
+    tracker = FaceTracker(120, 120, 5)
+    shot = tracker.cut()
+    for tick in range(0, 301, 3):
+        face = hidden(tick)
+        tracker.search(tick, tick / 25, [] if face is None else [observation(face)])
+    ticks = list(range(120, 150))
+    for tick, (face,) in zip(
+        ticks, tracker.describe(shot, ticks, [t / 25 for t in ticks]), strict=True
+    ):
+        assert np.abs(face.landmarks - landmarks_at(100 + tick, 80, 20)).max() < 5
+
+
 def test_coincident_landmarks_are_passed_over():
     described = run_tracker([lambda t: np.full((5, 2), 50, np.float32)], 10)
     assert all(faces == () for faces in described)

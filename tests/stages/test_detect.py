@@ -40,6 +40,11 @@ def test_the_first_frame_of_a_shot_is_searched():
     assert [i.frame.tick for i in items if i.was_searched] == [0, 3, 5, 6]
 
 
+def test_after_missing_pictures_a_shot_begins():
+    items, _ = detect([frame_at(k) for k in (0, 1, 2, 3, 30, 31)])
+    assert [i.frame.tick for i in items if i.is_cut] == [0, 30]
+
+
 def test_searches_are_gathered_into_batches():
     detector = FakeDetector(lambda image: (FACE,), batch_size=4)
     items, _ = detect([frame_at(k) for k in range(30)], detector)

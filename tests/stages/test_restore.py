@@ -9,7 +9,7 @@ from vidrestore.stages.restore import restore_faces
 def aligned(tick, num_faces):
     track = FaceTrack(1, landmarks_at(30, 30, 10), None, 1.0, 1.0)
     faces = tuple(
-        AlignedFace(track, np.full((64, 64, 3), 10 * k + tick % 10, np.uint8), np.eye(2, 3))
+        AlignedFace(track, np.full((64, 64, 3), (10 * k + tick) % 256, np.uint8), np.eye(2, 3))
         for k in range(num_faces)
     )
     return AlignedFrame(frame=frame_at(tick), faces=faces, is_cut=tick == 0)
@@ -38,10 +38,17 @@ def test_batches_are_filled_across_frames():
     assert restorer.batches == [4, 4, 4, 4]
 
 
-def test_two_batches_are_under_way_and_never_more_than_three():
+def test_two_batches_are_under_way_and_never_more():
     restorer = FakeRestorer(batch_size=1)
     list(restore_faces((aligned(k, 1) for k in range(20)), restorer))
-    assert restorer.most_pending == 3
+    assert restorer.most_pending == 2
+
+
+def test_a_crowd_in_one_frame_is_no_exception():
+    restorer = FakeRestorer(batch_size=2)
+    (item,) = restore_faces(iter([aligned(0, 30)]), restorer)
+    assert len(item.faces) == 30
+    assert restorer.most_pending == 2
 
 
 def test_frames_without_faces_do_not_wait():

@@ -11,6 +11,8 @@ serves near and far faces.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 from filterpy.kalman import KalmanFilter
@@ -36,8 +38,8 @@ _FIRST_SPEED_STD = np.array([2.0, 2.0, 0.7, 1.5])
 OUTLIER_INNOVATION = 28.5
 """Squared Mahalanobis distance of an outlier: exceeded by 1 in 100,000 of chi²(4)."""
 _OUTLIER_STEP = 0.6
-"""Distance in face sizes (or in log size) from the line through its neighbours at which a
-detection is an outlier. Shaking the head as fast as one can stays below it."""
+"""Distance in face sizes (or in log size) from the line through its neighbours from which on a
+detection may be an outlier."""
 _SHAPE_MEMORY_SECONDS = 0.25
 """Time constant of the two-sided exponential average of shapes."""
 
@@ -176,43 +178,41 @@ def smooth_poses(seconds: Floats, poses: Floats, scores: Floats) -> Floats:
 
 
 def find_outliers(seconds: Floats, poses: Floats) -> npt.NDArray[np.bool_]:
-    """Find detections that fit neither what came before nor what comes after.
+    """Find single detections that jump away from a path that is smooth without them.
 
-    A detection is compared with the straight line through its two neighbours in time and with
-    lines through pairs before and after it; it is an outlier if it lies far from each of them. The
-    worst is taken out and the rest looked at again, so that it does not make its neighbours look
-    bad.
+    A detection is an outlier if it lies far from the straight line through its neighbours in time
+    while the detections around it, with it left out, lie close to lines of their own. A head that
+    shakes makes every detection jump, and so none of them an outlier.
 
     Args:
         seconds: Shape (n,), strictly increasing.
         poses: Shape (n, 4), all measured.
 
     Returns:
-        Shape (n,), True for outliers; at least three detections are left.
+        Shape (n,), True for outliers; never two neighbours.
     """
-    left = list(range(len(seconds)))
-    while len(left) > 3:
-        steps = [_step_from_lines(k, seconds[left], poses[left]) for k in range(len(left))]
-        worst = int(np.argmax(steps))
-        if steps[worst] <= _OUTLIER_STEP:
-            break
-        del left[worst]
-    is_outlier = np.ones(len(seconds), dtype=bool)
-    is_outlier[left] = False
+    n = len(seconds)
+    is_outlier = np.zeros(n, dtype=bool)
+    for k in range(n):
+        # the four nearest in time, or three of a short run
+        around = sorted(sorted(range(n), key=lambda j, k=k: abs(j - k))[1:5])
+        if len(around) < 3 or (k > 0 and is_outlier[k - 1]):
+            continue
+        i, j = min(pairwise(around), key=lambda pair: abs(pair[0] + pair[1] - 2 * k))
+        step = _step_from_line(k, i, j, seconds, poses)
+        if step > _OUTLIER_STEP:
+            triples = zip(around, around[1:], around[2:], strict=False)
+            rest = max(_step_from_line(b, a, c, seconds, poses) for a, b, c in triples)
+            is_outlier[k] = rest < step / 6
     return is_outlier
 
 
-def _step_from_lines(k: int, seconds: Floats, poses: Floats) -> float:
-    """Distance of pose k from the nearest of its lines: face sizes, or log of size if more."""
-    steps = []
-    pairs = ((k - 1, k + 1), (k - 2, k - 1), (k + 1, k + 2), (k - 3, k - 2), (k + 2, k + 3))
-    for i, j in pairs:
-        if i >= 0 and j < len(seconds):
-            t = (seconds[k] - seconds[i]) / (seconds[j] - seconds[i])
-            step = poses[k, :3] - poses[i, :3] - t * (poses[j, :3] - poses[i, :3])
-            step[:2] *= np.exp(-poses[k, 2])
-            steps.append(float(np.abs(step).max()))
-    return min(steps)
+def _step_from_line(k: int, i: int, j: int, seconds: Floats, poses: Floats) -> float:
+    """Distance of pose k from the line through poses i and j: face sizes, or log size if more."""
+    t = (seconds[k] - seconds[i]) / (seconds[j] - seconds[i])
+    step = poses[k, :3] - poses[i, :3] - t * (poses[j, :3] - poses[i, :3])
+    step[:2] *= np.exp(-poses[k, 2])
+    return float(np.abs(step).max())
 
 
 def smooth_shapes(seconds: Floats, measured_at: Floats, shapes: Floats, scores: Floats) -> Floats:

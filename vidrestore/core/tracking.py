@@ -26,13 +26,18 @@ from vidrestore.core.kalman import (
     smooth_shapes,
 )
 
-MEMORY_TICKS = 24
-"""Detections this much older than a frame have no influence on it."""
+_COAST_SECONDS = 0.12
+"""A face is thought to move on for so long after it was last seen; then it is held."""
 
 _MAX_MATCH_COST = 2.2
 """Association cost, (1 - IoU) + distance in half face widths, of two different people."""
 _MAX_LOG_SIZE_STEP = 0.6
 """Change of log size between prediction and detection beyond which they are two people."""
+
+
+def memory_ticks(max_gap: int) -> int:
+    """Return how much older than a frame a detection may be and still influence it."""
+    return max(24, max_gap)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,6 +143,7 @@ class FaceTracker:
 
     def __init__(self, horizon: int, max_gap: int, fade: int) -> None:
         self._horizon, self._max_gap, self._fade = horizon, max_gap, fade
+        self._memory = memory_ticks(max_gap)
         self._num_named = 0
         self.shot = Shot()
         """The shot that is going on; replaced by ``cut``."""
@@ -157,7 +163,13 @@ class FaceTracker:
             for o in seen
             if np.ptp(o.landmarks, axis=0).min() > 0
         ]
-        live = [t for t in shot.tracks if tick - t.runs[-1].last <= self._max_gap]
+        live = []
+        for track in shot.tracks:
+            run = track.runs[-1]
+            if tick - run.last <= self._max_gap:
+                live.append(track)
+            elif run.first_miss is None:  # no picture to look for it in: it is gone all the same
+                run.first_miss = run.last + 1
         for track in live:
             track.filter.predict(seconds)
         matched = _match(live, sightings)
@@ -191,7 +203,7 @@ class FaceTracker:
             t for t in shot.tracks if tick - t.runs[-1].last <= self._max_gap + self._fade
         ]
         for track in shot.tracks:
-            old = [s for s in track.sightings[:-1] if s.tick < tick - MEMORY_TICKS]
+            old = [s for s in track.sightings[:-1] if s.tick < tick - self._memory]
             del track.sightings[: len(old)]
 
     def describe(
@@ -213,14 +225,14 @@ class FaceTracker:
             window = [
                 s
                 for s in track.sightings
-                if ticks[0] - MEMORY_TICKS <= s.tick <= ticks[-1] + self._horizon
+                if ticks[0] - self._memory <= s.tick <= ticks[-1] + self._horizon
             ]
             if not any(presence) or not window:
                 continue
             if track.track_id is None:
                 self._num_named += 1
                 track.track_id = self._num_named
-            faces = _smooth(window, track.track_id, ticks, seconds, presence)
+            faces = _smooth(window, track.track_id, seconds, presence)
             for k, face in enumerate(faces):
                 if face.strength > 0:
                     described[k].append(face)
@@ -249,36 +261,34 @@ def _match(tracks: Sequence[Track], sightings: Sequence[Sighting]) -> dict[int, 
 def _smooth(
     window: Sequence[Sighting],
     track_id: int,
-    ticks: Sequence[int],
     seconds: Sequence[float],
     presence: Sequence[float],
 ) -> list[FaceTrack]:
     is_outlier = find_outliers(
         np.array([s.seconds for s in window]), np.stack([s.pose for s in window])
     )
-    by_tick = {s.tick: s for s in window}
+    by_time = {s.seconds: s for s in window}
     window = [s for s, out in zip(window, is_outlier, strict=True) if not out]
     measured_at = np.array([s.seconds for s in window])
     scores = np.array([s.observation.score for s in window])
-    times = np.union1d(measured_at, [t for t in seconds if t >= measured_at[0]])
+    wanted = np.clip(seconds, measured_at[0], measured_at[-1] + _COAST_SECONDS)
+    times = np.union1d(measured_at, wanted)
     at = np.searchsorted(times, measured_at)
     poses = np.full((len(times), 4), np.nan)
     poses[at] = [s.pose for s in window]
     weights = np.ones(len(times))
     weights[at] = scores
     smoothed = smooth_poses(times, poses, weights)
-    wanted = np.asarray(seconds)
     shapes = smooth_shapes(wanted, measured_at, np.stack([s.shape for s in window]), scores)
     nearest = np.abs(wanted[:, None] - measured_at[None, :]).argmin(axis=1)
-    # frames before the first sighting have presence 0; they get its pose as a placeholder
-    where = np.searchsorted(times, np.maximum(wanted, measured_at[0]))
+    where = np.searchsorted(times, wanted)
     return [
         FaceTrack(
             track_id=track_id,
             landmarks=landmarks_from_pose(smoothed[where[k]], shapes[k]),
-            measured=by_tick[tick].observation.landmarks if tick in by_tick else None,
+            measured=by_time[time].observation.landmarks if time in by_time else None,
             score=float(scores[nearest[k]]),
             strength=presence[k],
         )
-        for k, tick in enumerate(ticks)
+        for k, time in enumerate(seconds)
     ]

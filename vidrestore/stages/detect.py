@@ -12,6 +12,8 @@ from vidrestore.core.cuts import CutDetector, luma_thumbnail
 from vidrestore.core.views import to_display, upright_view, view_size
 from vidrestore.settings import DetectSettings
 
+_LONGEST_PAUSE = 12
+"""Ticks without a picture after which nothing is carried over from before."""
 _LEAST_SPREAD = 0.12
 """RMS distance of the landmarks from their centre, in heights of the box; about 0.2 on a face,
 frontal or profile. Below this they lie in a heap, as they do where the detector is mistaken."""
@@ -34,6 +36,8 @@ def detect_faces(
     due: list[Frame] = []
     previous = 0  # the first frame is a cut, and due as such
     for frame in frames:
+        if frame.tick - previous > _LONGEST_PAUSE:
+            cuts = CutDetector()  # pictures are missing: what comes is a shot of its own
         is_cut = cuts.update(luma_thumbnail(frame))
         is_due = is_cut or previous // settings.every != frame.tick // settings.every
         previous = frame.tick

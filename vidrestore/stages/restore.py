@@ -38,7 +38,7 @@ def restore_faces(
     """Restore every crop.
 
     Crops are gathered across faces and frames into batches of ``restorer.batch_size``. Up to two
-    batches are under way; the oldest is awaited only when a third is ready to go. Frames wait for
+    batches are under way; the oldest is awaited when a third is ready to go. Frames wait for
     their crops in order.
 
     Yields:
@@ -78,9 +78,16 @@ class _CropQueue:
         """Start what has been gathered."""
         self._frames_since_submit = 0
         if self._crops:
+            while len(self._pending) >= _BATCHES_IN_FLIGHT:
+                self._await_oldest()
             owners = [waiting for waiting, _ in self._crops]
             self._pending.append((self._restorer.submit([c for _, c in self._crops]), owners))
             self._crops.clear()
+
+    def _await_oldest(self) -> None:
+        pending, owners = self._pending.popleft()
+        for waiting, crop in zip(owners, pending.result(), strict=True):
+            waiting.crops.append(crop)
 
     def finished(self, max_pending: int) -> Iterator[RestoredFrame]:
         """Await batches while too many are under way or too many frames wait; give out the rest.
@@ -89,9 +96,7 @@ class _CropQueue:
         """
         max_held = _BATCHES_IN_FLIGHT * _FRAMES_FOR_EACH_CROP * self._restorer.batch_size
         while self._pending and (len(self._pending) > max_pending or len(self._frames) > max_held):
-            pending, owners = self._pending.popleft()
-            for waiting, crop in zip(owners, pending.result(), strict=True):
-                waiting.crops.append(crop)
+            self._await_oldest()
         while self._frames and self._frames[0].is_done():
             waiting = self._frames.popleft()
             item = waiting.item

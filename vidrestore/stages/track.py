@@ -13,7 +13,7 @@ from itertools import groupby
 import numpy as np
 
 from vidrestore.contracts import DetectedFrame, FaceTrack, TrackedFrame
-from vidrestore.core.tracking import MEMORY_TICKS, FaceTracker, Shot
+from vidrestore.core.tracking import FaceTracker, Shot, memory_ticks
 from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
 
 _CAUSAL_GAP = 12
@@ -24,9 +24,9 @@ _CHOICE_BAND = 0.1
 
 def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int]:
     """Return how many ticks before and after a range influence the frames inside it."""
-    horizon = _horizon(detect, track)
+    horizon, gap = _horizon(detect, track), _max_gap(detect, track)
     block = max(1, track.lookahead)
-    before = MEMORY_TICKS + 2 * block + max(horizon, _CAUSAL_GAP) + track.fade_frames
+    before = memory_ticks(gap) + 2 * block + 2 * gap + track.fade_frames + detect.every
     return before, block + horizon + detect.every
 
 
@@ -45,7 +45,7 @@ def track_faces(
     """
     horizon = _horizon(detect, track)
     block = max(1, track.lookahead)
-    tracker = FaceTracker(horizon, horizon or _CAUSAL_GAP, track.fade_frames)
+    tracker = FaceTracker(horizon, _max_gap(detect, track), track.fade_frames)
     held: list[tuple[DetectedFrame, Shot]] = []
     for item in frames:
         shot = tracker.cut() if item.is_cut else tracker.shot
@@ -64,6 +64,10 @@ def track_faces(
 
 def _horizon(detect: DetectSettings, track: TrackSettings) -> int:
     return max(track.lookahead, detect.every) if track.lookahead else 0
+
+
+def _max_gap(detect: DetectSettings, track: TrackSettings) -> int:
+    return _horizon(detect, track) or max(_CAUSAL_GAP, detect.every)
 
 
 def _block_end(item: DetectedFrame, block: int) -> int:
