@@ -271,6 +271,11 @@ class FaceRestorer(Protocol):
     description: str
     """Model, runtime and precision, for the report."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What happened that the user should know, one sentence each; grows during a run."""
+        ...
+
     def submit(self, crops: Sequence[RGBImage]) -> PendingCrops:
         """Start restoring 1 to ``batch_size`` crops of shape (S, S, 3), uint8 RGB."""
         ...

@@ -36,7 +36,7 @@ class Runtime(StrEnum):
 
 
 class Precision(StrEnum):
-    """The number format of the networks' convolutions."""
+    """The number format of the restoring network's convolutions."""
 
     AUTO = "auto"
     FP32 = "fp32"

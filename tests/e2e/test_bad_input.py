@@ -138,6 +138,25 @@ def test_a_typing_error_is_explained(capsys, clip, tmp_path):
     assert_refused(capsys, tmp_path, 2, "strength is 7", clip, out, "--strength", "7")
 
 
+def test_a_report_never_replaces_a_film(capsys, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    assert_refused(capsys, tmp_path, 2, "in.mp4", clip, out, "--report", clip)
+    assert_refused(capsys, tmp_path, 2, "out.mp4", clip, out, "--report", out)
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(capsys, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    assert_refused(capsys, tmp_path, 6, "no", clip, out, "--report", tmp_path / "no" / "r.json")
+    assert_refused(capsys, tmp_path, 6, "report", clip, out, "--report", tmp_path)
+    assert_refused(capsys, tmp_path, 2, "--report FILE", clip, out, "--report-landmarks")
+
+
+def test_senseless_coding_options(capsys, clip, tmp_path):
+    out = tmp_path / "out.mp4"
+    assert_refused(capsys, tmp_path, 2, "crf 60", clip, out, "--crf", "60")
+    assert_refused(capsys, tmp_path, 2, "preset 'foo'", clip, out, "--preset", "foo")
+
+
 def test_cuda_that_is_not_there_is_an_error_and_no_fallback(capsys, clip, tmp_path):
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():

@@ -60,6 +60,12 @@ def test_a_range_from_a_frame_number_is_as_long(tmp_path):
     assert default_range(film, TimeSpan(Moment(frame=30))).end.frame == 90
 
 
+def test_a_range_to_a_frame_number_is_as_long(tmp_path):
+    film = make_clip(tmp_path / "in.mp4", Clip(num_frames=240, rate=Fraction(10)))
+    assert default_range(film, TimeSpan(end=Moment(frame=100))).start.frame == 40
+    assert default_range(film, TimeSpan(end=Moment(frame=20))).start.frame == 0
+
+
 def test_the_estimate_counts_each_stage_by_its_own_frames():
     """Decoding saw 100 frames, the rest 50, and the encoder drew pictures twice as wide."""
     times = (

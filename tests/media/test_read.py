@@ -260,3 +260,9 @@ def test_time_goes_on_where_recordings_were_joined(clip, tmp_path, name):
         assert [reader.time_of_frame(n) for n in range(len(times))] == times
     assert numbers(frames) == [*range(40), *range(40)]
     assert {round(float(b - a), 3) for a, b in pairwise(times)} == {0.04}
+
+
+def test_pictures_half_a_frame_after_the_sound_still_count_one_by_one(tmp_path):
+    late = Clip(num_frames=20, start=Fraction(1, 50), sounds=(Sound(),))
+    with VideoReader(make_clip(tmp_path / "late.mp4", late)) as reader:
+        assert [frame.tick for frame in reader.frames()] == list(range(20))

@@ -123,6 +123,7 @@ class FakeRestorer:
         self.size = size
         self.batch_size = batch_size
         self.template = landmarks_at(size / 2, size / 2, size / 6)
+        self.notes: list[str] = []
         self.batches: list[int] = []
         self.num_pending = 0
         self.most_pending = 0

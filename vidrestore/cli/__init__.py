@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -9,4 +10,7 @@ def run() -> None:
     """Entry point of the ``vidrestore`` command."""
     from vidrestore.cli.app import main
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names that the console cannot show
     sys.exit(main())

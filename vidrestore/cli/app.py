@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -61,7 +62,8 @@ def restore(
     _hint_at_command(source)
     with talking(talk):
         settings = options.settings(span.span(), model.settings())
-        _check_report_path(options.report)
+        _require_report(options)
+        _check_report_path(options.report, source, target)
         with ProgressBar(talk.quiet) as progress:
             report = restore_video(source, target, settings, progress)
         _write_report(options.report, report.to_json())
@@ -93,7 +95,8 @@ def preview(
     options, talk = options or RestoreOptions(), talk or TalkOptions()
     with talking(talk):
         settings = options.settings(span.span(), model.settings())
-        _check_report_path(options.report)
+        _require_report(options)
+        _check_report_path(options.report, source, target)
         with ProgressBar(talk.quiet) as progress:
             made = preview_video(source, target, settings, progress)
         _write_report(options.report, made.report.to_json())
@@ -222,16 +225,35 @@ def _hint_at_command(source: Path) -> None:
         raise SettingsError(f"there is no film '{source}'; did you mean 'vidrestore {close[0]}'?")
 
 
-def _check_report_path(path: Path | None) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise OutputError(f"cannot write the report {path}: its folder does not exist")
+def _check_report_path(path: Path | None, source: Path, target: Path | None) -> None:
+    """Refuse, before the work begins, a report that could not be written or would do harm."""
+    if path is None:
+        return
+    for film in filter(None, (source, target)):
+        is_same = path.exists() and film.exists() and path.samefile(film)
+        if is_same or path.absolute() == film.absolute():
+            raise SettingsError(f"the report would replace the film {film}: give it another name")
+    is_new = not path.exists()
+    try:
+        path.open("ab").close()  # what is there stays until there is a new report
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
+
+
+def _require_report(options: RestoreOptions) -> None:
+    if options.report_landmarks and options.report is None:
+        raise SettingsError("--report-landmarks says what is in the report: add --report FILE")
 
 
 def _write_report(path: Path | None, text: str) -> None:
     if path is None:
         return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
 

@@ -195,7 +195,7 @@ def find_outliers(seconds: Floats, poses: Floats) -> npt.NDArray[np.bool_]:
     is_outlier = np.zeros(n, dtype=bool)
     for k in range(n):
         # the four nearest in time, or three of a short run
-        around = sorted(sorted(range(n), key=lambda j, k=k: abs(j - k))[1:5])
+        around = np.sort(np.argsort(np.abs(np.arange(n) - k), kind="stable")[1:5]).tolist()
         if len(around) < 3 or (k > 0 and is_outlier[k - 1]):
             continue
         i, j = min(pairwise(around), key=lambda pair: abs(pair[0] + pair[1] - 2 * k))

@@ -17,6 +17,7 @@ from vidrestore.media.probe import SourceInfo
 from vidrestore.media.read import VideoReader
 from vidrestore.report import plain
 from vidrestore.settings import DetectSettings, ModelSettings
+from vidrestore.stages.detect import is_believed
 
 NUM_SAMPLES = 12
 """Moments at which faces are looked for."""
@@ -60,7 +61,8 @@ def inspect_video(source: str | Path, model: ModelSettings | None = None) -> Ins
         with loaded_detector(chosen, model, detect) as (detector, _, _):
             for frame in _spread_frames(reader):
                 (found,) = detector.detect([upright_view(frame, detect.max_side)])
-                boxes = [to_display(o, frame, detect.max_side).box_xyxy for o in found]
+                seen = [to_display(o, frame, detect.max_side) for o in found]
+                boxes = [o.box_xyxy for o in seen if is_believed(o, detect)]
                 widths = sorted((float(b[2] - b[0]) for b in boxes), reverse=True)
                 samples.append(FaceSample(frame.seconds, tuple(widths)))
         plan = plan_tracks(reader.info, CONTAINERS[".mp4"])

@@ -17,7 +17,6 @@ from vidrestore.media.probe import probe
 from vidrestore.media.write import VideoWriter
 from vidrestore.report import RestoreReport
 from vidrestore.settings import Moment, RestoreSettings, TimeSpan
-from vidrestore.stages.encode import encode_frames
 
 PREVIEW_SECONDS = Fraction(6)
 """Length of a preview whose end, or start and end, are not given."""
@@ -66,13 +65,14 @@ def default_range(source: Path, asked: TimeSpan) -> TimeSpan:
     """Complete a range: 6 seconds from its start, up to its end, or from the first third."""
     if asked.start is not None:
         if asked.start.frame is not None:
-            return TimeSpan(asked.start, _frames_later(source, asked.start.frame))
+            return TimeSpan(asked.start, Moment(frame=asked.start.frame + _num_frames(source)))
         assert asked.start.seconds is not None
         return TimeSpan(asked.start, Moment(asked.start.seconds + PREVIEW_SECONDS))
     if asked.end is not None and asked.end.seconds is not None:
         return TimeSpan(Moment(max(Fraction(0), asked.end.seconds - PREVIEW_SECONDS)), asked.end)
-    if asked.end is not None:
-        return asked
+    if asked.end is not None and asked.end.frame is not None:
+        first = max(0, asked.end.frame - _num_frames(source))
+        return TimeSpan(Moment(frame=first), asked.end)
     duration = probe(source).duration_seconds
     start = Fraction(0)
     if duration is not None and duration > PREVIEW_SECONDS:
@@ -80,8 +80,8 @@ def default_range(source: Path, asked: TimeSpan) -> TimeSpan:
     return TimeSpan(Moment(start), Moment(start + PREVIEW_SECONDS))
 
 
-def _frames_later(source: Path, frame: int) -> Moment:
-    return Moment(frame=frame + round(PREVIEW_SECONDS * probe(source).video.nominal_rate))
+def _num_frames(source: Path) -> int:
+    return round(PREVIEW_SECONDS * probe(source).video.nominal_rate)
 
 
 def estimate_seconds(result: JobResult) -> float | None:
@@ -108,8 +108,7 @@ def estimate_seconds(result: JobResult) -> float | None:
 def _encode_pairs(frames: Iterator[BlendedFrame], writer: VideoWriter) -> Iterator[BlendedFrame]:
     """Write each frame with its original to the left of it, as seen on the screen."""
     for item in frames:
-        pair = dataclasses.replace(item, frame=side_by_side(item.original, item.frame))
-        next(encode_frames(iter((pair,)), writer))
+        writer.write(side_by_side(item.original, item.frame))
         yield item
 
 

@@ -117,11 +117,12 @@ def run_job(
 
                 with restoring(reader, networks, write, span, settings, clock) as frames:
                     _pull(frames, recorder, num_frames_in(reader, span), on_progress)
+                device_notes = list(networks.restorer.notes)
             _require_frames(recorder, reader, settings.span)
             with clock.busy("encode"):
                 writer.close()
         wall_seconds = time.perf_counter() - started
-        late = [*writer.notes[len(planned) :], *_describe_damage(reader.damage)]
+        late = [*writer.notes[len(planned) :], *device_notes, *_describe_damage(reader.damage)]
         _tell([], late)
         timings = describe_times(clock.times(), wall_seconds, started - begun, recorder.num_frames)
         report = RestoreReport(

@@ -19,7 +19,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vidrestore.contracts import FrameGeometry, PixelLayout
-from vidrestore.errors import OutputError
+from vidrestore.errors import OutputError, SettingsError
 from vidrestore.media.containers import Container, suffixes_for_video
 from vidrestore.media.opening import explain
 from vidrestore.media.pixels import FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, is_rgb, matrix_tag
@@ -138,9 +138,11 @@ def _options(settings: EncodeSettings, coder: _Coder) -> Mapping[str, str]:
     crf = coder.crf if settings.crf is None else settings.crf
     preset = coder.preset if settings.preset is None else settings.preset
     if crf is not None and crf > coder.largest_crf:
-        raise OutputError(f"crf {crf} is too large for {coder.title}: use 0 to {coder.largest_crf}")
+        raise SettingsError(
+            f"crf {crf} is too large for {coder.title}: use 0 to {coder.largest_crf}"
+        )
     if preset is not None and preset not in coder.presets:
-        raise OutputError(
+        raise SettingsError(
             f"{coder.title} has no preset '{preset}': use one of {', '.join(coder.presets)}"
         )
     options = dict(coder.extra)

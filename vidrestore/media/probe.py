@@ -69,6 +69,8 @@ class VideoTrack:
     """For progress bars only: containers are often wrong."""
     time_base: Fraction
     """Seconds for each unit of a timestamp."""
+    start_seconds: Fraction = Fraction(0)
+    """Time of the first picture, from the film's second 0."""
     pixel_aspect: Fraction = Fraction(1)
     """Width of a stored sample over its height; 1 if the source does not say."""
     turn: tuple[int, int, int, int] = (1, 0, 0, 1)
@@ -175,7 +177,7 @@ def _describe(
         container=container.format.name,
         duration_seconds=duration,
         origin=origin,
-        video=_video_track(stream, picture, duration),
+        video=_video_track(stream, picture, origin, duration),
         audio=tuple(audio),
         others=tuple(others),
         num_chapters=len(container.chapters()),
@@ -201,10 +203,13 @@ def _duration(container: InputContainer, origin: Fraction) -> Fraction | None:
     return whole - origin if "matroska" in container.format.name and whole > origin else whole
 
 
-def _video_track(stream: VideoStream, picture: VideoFrame, duration: Fraction | None) -> VideoTrack:
+def _video_track(
+    stream: VideoStream, picture: VideoFrame, origin: Fraction, duration: Fraction | None
+) -> VideoTrack:
     if not stream.time_base:
         raise MediaOpenError(f"stream {stream.index} has no clock")
     rate = _nominal_rate(stream)
+    start = stream.start_time if picture.pts is None else picture.pts
     turn, matrix = _display_matrix(picture)
     return VideoTrack(
         index=stream.index,
@@ -216,6 +221,7 @@ def _video_track(stream: VideoStream, picture: VideoFrame, duration: Fraction | 
         nominal_rate=rate,
         num_frames_estimate=_num_frames(stream, rate, duration),
         time_base=stream.time_base,
+        start_seconds=max(Fraction(0), (start or 0) * stream.time_base - origin),
         pixel_aspect=_pixel_aspect(stream),
         turn=turn,
         rotation=round(math.degrees(math.atan2(turn[1], turn[0]))) % 360,

@@ -5,6 +5,7 @@ Damage is counted and decoding goes on; nothing is filtered or turned here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -148,7 +149,6 @@ class VideoReader:
         """
         self.info: SourceInfo = probe(Path(path))
         self.damage = Damage()
-        self._pictures = PictureReader()
         self._open: list[_Decoding] = []
         self._frame_times: list[Fraction] | None = None
 
@@ -182,16 +182,17 @@ class VideoReader:
         """
         with reading(self.info.path):
             first = None if start_seconds is None else start_seconds + self.info.origin
+            pictures = PictureReader()
             held: tuple[int, VideoFrame] | None = None
             for time, picture in self._from(first):
                 if held is not None:
                     # containers leave lengths out, or give them in the order of decoding
-                    yield self._frame(*held, time - held[0])
+                    yield self._frame(pictures, *held, time - held[0])
                 held = (time, picture)
             if held is not None:
                 video = self.info.video
                 usual = round(1 / (video.nominal_rate * video.time_base))
-                yield self._frame(*held, max(held[1].duration or usual, 1))
+                yield self._frame(pictures, *held, max(held[1].duration or usual, 1))
 
     def _from(self, first: Fraction | None) -> Iterator[tuple[int, VideoFrame]]:
         if first is not None:
@@ -238,10 +239,12 @@ class VideoReader:
         self._open.append(_Decoding(self.info, self.damage))
         return self._open[-1]
 
-    def _frame(self, time: int, picture: VideoFrame, duration: int) -> Frame:
+    def _frame(
+        self, pictures: PictureReader, time: int, picture: VideoFrame, duration: int
+    ) -> Frame:
         video = self.info.video
         self.damage.corrupt_frames += picture.is_corrupt
-        planes, layout, render_rgb = self._pictures.read(picture)
+        planes, layout, render_rgb = pictures.read(picture)
         seconds = time * video.time_base - self.info.origin
         return Frame(
             planes=planes,
@@ -249,7 +252,8 @@ class VideoReader:
             time_base=video.time_base,
             duration=duration,
             seconds=float(seconds),
-            tick=round(seconds * video.nominal_rate),
+            # from the first picture: half a frame between sound and picture would make ticks rock
+            tick=math.floor((seconds - video.start_seconds) * video.nominal_rate + Fraction(1, 2)),
             layout=layout,
             geometry=FrameGeometry(
                 width=picture.width,

@@ -71,8 +71,6 @@ class TorchRestorer:
     """Crops that were computed again in fp32."""
     num_kept: int
     """Crops left as they were because fp32 gave no numbers either."""
-    notes: list[str]
-    """What happened that the user should know, a sentence each."""
 
     def __init__(
         self,
@@ -91,7 +89,7 @@ class TorchRestorer:
         version = torch.__version__.partition("+")[0]
         self.description = f"{name}, torch {version} on {device}, {precision}"
         self.num_redone = self.num_kept = 0
-        self.notes = []
+        self._events: list[str] = []
         self._exact = network
         self._precision = precision
         self._device = device
@@ -127,6 +125,16 @@ class TorchRestorer:
                 rest = rest[len(batch) :]
         return _PendingBatches(batches, self._check)
 
+    @property
+    def notes(self) -> list[str]:
+        """See :class:`vidrestore.contracts.FaceRestorer`."""
+        found = list(self._events)
+        if self.num_redone:
+            found.append(f"{self.num_redone} faces came out empty and were computed again in fp32")
+        if self.num_kept:
+            found.append(f"{self.num_kept} faces could not be restored and were left as they were")
+        return found
+
     def close(self) -> None:
         """Free the device."""
         for lane in (self._lane, self._exact_lane):
@@ -146,7 +154,7 @@ class TorchRestorer:
             self._lane.close()
             self._lane = None
         self.batch_size //= 2
-        self.notes.append(
+        self._events.append(
             f"{self._device} ran out of memory: went on with {self.batch_size} crops at once"
         )
 

@@ -73,15 +73,16 @@ def _search(
         yield DetectedFrame(
             frame=frame,
             was_searched=was_searched,
-            observations=tuple(o for o in observations if _is_believed(o, settings)),
+            observations=tuple(o for o in observations if is_believed(o, settings)),
             is_cut=is_cut,
         )
 
 
-def _is_believed(observation: FaceObservation, settings: DetectSettings) -> bool:
+def is_believed(observation: FaceObservation, settings: DetectSettings) -> bool:
+    """Say whether a detection in display pixels is sure, large and shaped enough for a face."""
     left, top, right, bottom = observation.box_xyxy
     spread = float(np.sqrt(observation.landmarks.var(axis=0).sum()))
-    return (
+    return bool(
         observation.score >= settings.threshold
         and right - left >= settings.min_face_px
         and spread >= _LEAST_SPREAD * (bottom - top)
