@@ -53,6 +53,22 @@ def test_a_network_is_converted_once(tmp_path):
     assert folder.name.startswith("add-")
 
 
+def test_the_first_run_computes_with_the_network_as_it_was_saved(tmp_path):
+    """A network of real size rounds otherwise once it has been saved."""
+    made = []
+
+    def convert():
+        made.append(Converter(2.5)())
+        return made[-1]
+
+    first = cached_model("add", "key", tmp_path, convert)
+    assert first is not made[0]
+    (folder,) = tmp_path.iterdir()
+    saved = ov.Core().read_model(folder / "model.xml")
+    names = [[op.get_friendly_name() for op in m.get_ordered_ops()] for m in (first, saved)]
+    assert names[0] == names[1]
+
+
 def test_other_weights_are_another_network(tmp_path):
     assert result(cached_model("add", "key 1", tmp_path, Converter(1))) == 1
     assert result(cached_model("add", "key 2", tmp_path, Converter(2))) == 2

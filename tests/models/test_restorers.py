@@ -336,24 +336,6 @@ def test_a_network_is_converted_once_and_gives_the_same_in_every_run(tmp_path: P
     assert len(calls) == 2
 
 
-def test_the_first_run_computes_with_the_model_as_it_was_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # a converted network of real size rounds otherwise once it has been saved
-    disk: set[str] = set()
-
-    def keep(name: str, key: str, folder: Path, convert: Callable[[], str]) -> str:
-        if key in disk:
-            return "as saved"
-        disk.add(key)
-        return convert()
-
-    monkeypatch.setattr(restorer_openvino, "cached_model", keep)
-    for _ in range(2):
-        model = restorer_openvino._kept_model(lambda: "as converted", "tiny", "key", tmp_path)
-        assert model == "as saved"
-
-
 def test_bf16_differs_from_fp32_by_little(cache_dir: Path) -> None:
     if not processor.has_bf16():
         pytest.skip("bf16: this processor has no instructions for it")

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vidrestore.contracts import FaceObservation, Frame, Points, RGBImage
+from vidrestore.core.geometry import display_size
 
 
 def orient(image: RGBImage, turn: tuple[int, int, int, int]) -> RGBImage:
@@ -21,10 +22,7 @@ def view_size(frame: Frame, max_side: int) -> tuple[int, int]:
 
     The picture is never enlarged beyond its own samples but for the pixel aspect.
     """
-    g = frame.geometry
-    width, height = float(g.width * g.pixel_aspect), float(g.height)
-    if g.turn[0] == 0:
-        width, height = height, width
+    width, height = display_size(frame.geometry)
     scale = min(1.0, max_side / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -17,9 +17,9 @@ def restore_crops(crops: Sequence[RGBImage], model: str = "auto") -> list[RGBIma
     """Restore face crops that are aligned already.
 
     Args:
-        crops: Pictures of shape (H, W, 3), uint8 RGB, each a face aligned to the model's template
-            (``vidrestore weights list`` names it). A crop of another size than the model's is
-            resized to it and back.
+        crops: Pictures of shape (H, W, 3), uint8 RGB, each a face aligned to the model's template:
+            facexlib's FFHQ template for ``vidrestore-lite-256``, that of the official GPEN code
+            for ``gpen-bfr-*``. A crop of another size than the model's is resized to it and back.
         model: A name of ``vidrestore weights list``, a weights file, or ``auto``.
 
     Returns:

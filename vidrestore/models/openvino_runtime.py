@@ -105,7 +105,10 @@ def cached_model(name: str, key: str, cache_dir: Path, convert: Callable[[], Mod
         _write(ov, model, folder)
     except OSError as error:
         logger.warning("converted network not kept in %s: %s", cache_dir, error)
-    return model
+        return model
+    # Saving tidies the network, which moves some roundings: only what is read back gives the same
+    # frames in the first run as in all others.
+    return ov.Core().read_model(folder / "model.xml")
 
 
 def _write(ov: ModuleType, model: Model, folder: Path) -> None:

@@ -171,19 +171,7 @@ def _kept_model(
     # the source counts as well: a changed network is converted anew
     sources = map(inspect.getsource, (gpen_folded, gpen_layers, crop_tensors))
     key = "\n".join((weights_key, *sources))
-    converted: list[Model] = []
-
-    def convert_once() -> Model:
-        if not converted:
-            converted.append(convert())
-        return converted[0]
-
-    model = cached_model(name, key, cache_dir, convert_once)
-    if converted:
-        # Saving tidies the model, which moves some roundings: only what is read back gives the
-        # same frames in the first run as in all others.
-        model = cached_model(name, key, cache_dir, convert_once)
-    return model
+    return cached_model(name, key, cache_dir, convert)
 
 
 def _count_cores() -> int:

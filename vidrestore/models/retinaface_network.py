@@ -213,7 +213,7 @@ class TorchNetwork:
                 boxes, logits, landmarks = (y.float().cpu().numpy() for y in self._network(x))
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"the detector ran out of memory on {self._device}: use a smaller --max-side"
+                f"the detector ran out of memory on {self._device}: use --device cpu"
             ) from error
         yield from zip(boxes, logits, landmarks, strict=True)
 
