@@ -10,6 +10,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: run test test-gpu check bench clean
 
 $(VENV)/.ready: pyproject.toml
+	@echo "Setting up $(VENV): some minutes, and about 7 GB of disk, nearly all of it PyTorch."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable .

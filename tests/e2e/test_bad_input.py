@@ -148,6 +148,9 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(capsys, clip
     out = tmp_path / "out.mp4"
     assert_refused(capsys, tmp_path, 6, "no", clip, out, "--report", tmp_path / "no" / "r.json")
     assert_refused(capsys, tmp_path, 6, "report", clip, out, "--report", tmp_path)
+    notes = tmp_path / "notes.txt"
+    notes.write_text("precious")
+    assert_refused(capsys, tmp_path, 6, "--overwrite", clip, out, "--report", notes)
     assert_refused(capsys, tmp_path, 2, "--report FILE", clip, out, "--report-landmarks")
 
 

@@ -8,9 +8,13 @@ import sys
 
 def run() -> None:
     """Entry point of the ``vidrestore`` command."""
-    from vidrestore.cli.app import main
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the console cannot show
-    sys.exit(main())
+    try:
+        from vidrestore.cli.app import main
+
+        code = main()
+    except KeyboardInterrupt:  # before the commands are loaded
+        code = 130
+    sys.exit(code)

@@ -63,7 +63,7 @@ def restore(
     with talking(talk):
         settings = options.settings(span.span(), model.settings())
         _require_report(options)
-        _check_report_path(options.report, source, target)
+        _check_report_path(options.report, source, target, overwrite=options.overwrite)
         with ProgressBar(talk.quiet) as progress:
             report = restore_video(source, target, settings, progress)
         _write_report(options.report, report.to_json())
@@ -79,7 +79,7 @@ app.command(restore, name="restore", show=False)
 def preview(
     source: FilmIn,
     target: Annotated[
-        Path | None, Parameter(name="OUT", help="Default: NAME-preview.mp4 beside IN.")
+        Path | None, Parameter(name="OUT", help="Default: NAME-preview-START.mp4 beside IN.")
     ] = None,
     /,
     *,
@@ -96,7 +96,7 @@ def preview(
     with talking(talk):
         settings = options.settings(span.span(), model.settings())
         _require_report(options)
-        _check_report_path(options.report, source, target)
+        _check_report_path(options.report, source, target, overwrite=options.overwrite)
         with ProgressBar(talk.quiet) as progress:
             made = preview_video(source, target, settings, progress)
         _write_report(options.report, made.report.to_json())
@@ -225,7 +225,9 @@ def _hint_at_command(source: Path) -> None:
         raise SettingsError(f"there is no film '{source}'; did you mean 'vidrestore {close[0]}'?")
 
 
-def _check_report_path(path: Path | None, source: Path, target: Path | None) -> None:
+def _check_report_path(
+    path: Path | None, source: Path, target: Path | None, *, overwrite: bool
+) -> None:
     """Refuse, before the work begins, a report that could not be written or would do harm."""
     if path is None:
         return
@@ -233,6 +235,8 @@ def _check_report_path(path: Path | None, source: Path, target: Path | None) -> 
         is_same = path.exists() and film.exists() and path.samefile(film)
         if is_same or path.absolute() == film.absolute():
             raise SettingsError(f"the report would replace the film {film}: give it another name")
+    if path.is_file() and not overwrite:
+        raise OutputError(f"the report {path} exists: use --overwrite to replace it")
     is_new = not path.exists()
     try:
         path.open("ab").close()  # what is there stays until there is a new report

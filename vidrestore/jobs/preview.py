@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,8 @@ from vidrestore.media.probe import probe
 from vidrestore.media.write import VideoWriter
 from vidrestore.report import RestoreReport
 from vidrestore.settings import Moment, RestoreSettings, TimeSpan
+
+logger = logging.getLogger(__name__)
 
 PREVIEW_SECONDS = Fraction(6)
 """Length of a preview whose end, or start and end, are not given."""
@@ -45,7 +48,7 @@ def preview_video(
 
     Args:
         source: Any film that FFmpeg reads.
-        target: None: ``NAME-preview.mp4`` beside the source.
+        target: None: ``NAME-preview-START.mp4`` beside the source.
         settings: As for ``restore_video``. Without a range, 6 seconds from the first third.
         on_progress: Called after each frame that was written.
 
@@ -56,7 +59,11 @@ def preview_video(
     settings = settings or RestoreSettings()
     if settings.span.start is None or settings.span.end is None:
         settings = dataclasses.replace(settings, span=default_range(source, settings.span))
-    path = source.with_name(f"{source.stem}-preview.mp4") if target is None else Path(target)
+    logger.info("preview from %s to %s", settings.span.start, settings.span.end)
+    start = str(settings.span.start).replace("@", "frame-")
+    path = (
+        source.with_name(f"{source.stem}-preview-{start}.mp4") if target is None else Path(target)
+    )
     result = run_job(source, path, settings, on_progress, encode=_encode_pairs)
     return Preview(path, result.report, estimate_seconds(result))
 

@@ -63,7 +63,7 @@ def _best_installed(models: Mapping[str, _Spec], store: WeightsStore) -> tuple[_
     for spec in ranked:
         if (path := store.find(spec)) is not None:
             reason = f"{spec.name}: the best model installed"
-            if missing:
+            if missing and isinstance(spec, RestorerSpec):
                 reason += f" ('vidrestore weights fetch {missing[0].name}' gets a better one"
                 reason += ")" if missing[0].weights.allows_commercial_use else ", non-commercial)"
             return spec, path, reason
