@@ -20,6 +20,12 @@ def test_another_scene_is_a_cut_once():
     assert [cuts.update(p) for p in shots] == [True, *[False] * 3, True, *[False] * 3]
 
 
+def test_a_cut_between_dark_pictures_is_found():
+    cuts = CutDetector()
+    shots = [picture(0) / 8] * 3 + [picture(1) / 8] * 3
+    assert [cuts.update(p) for p in shots] == [True, False, False, True, False, False]
+
+
 def test_a_steady_pan_is_no_cut():
     cuts = CutDetector()
     wide = np.repeat(np.random.default_rng(2).uniform(0, 100, (48, 40)), 8, axis=1)
