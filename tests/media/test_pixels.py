@@ -15,7 +15,6 @@ from vidrestore.contracts import FrameGeometry
 from vidrestore.media.pixels import (
     PictureReader,
     bits_of,
-    frame_to_rgb,
     is_rgb,
     matrix_tag,
     picture_of,
@@ -221,16 +220,6 @@ def test_odd_pictures_are_extended_by_their_last_column_and_row():
     made = picture_of(frame, 64, 48)
     assert np.array_equal(raw_plane(made, 0), np.pad(luma, ((0, 1), (0, 1)), mode="edge"))
     assert np.array_equal(raw_plane(made, 1), chroma)
-
-
-def test_painted_frames_are_shown_as_painted():
-    planes, layout, render = PictureReader().read(decoded("yuv420p"))
-    painted = planes[0].copy()
-    painted[:32] = 235
-    frame = frame_with((painted, *planes[1:]), layout, render)
-    shown = frame_to_rgb(frame, 128, 64)
-    assert shown[:30].mean() > 200
-    assert np.abs(shown[36:].astype(int) - render(128, 64)[36:]).max() <= 1
 
 
 def test_the_number_in_a_picture_survives_the_trip():

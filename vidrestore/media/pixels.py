@@ -233,14 +233,6 @@ def _render(
     return rgb.to_ndarray()  # type: ignore[return-value]  # rgb24 is uint8
 
 
-def frame_to_rgb(frame: Frame, width: int, height: int) -> RGBImage:
-    """Convert the planes of any frame, painted ones too, to RGB at that size.
-
-    For a few pictures (a contact sheet); `Frame.render_rgb` always shows the decoded picture.
-    """
-    return _render(VideoReformatter(), picture_of(frame), frame.layout, width, height)
-
-
 class PictureReader:
     """Takes decoded pictures apart. Two threads at most: one reads, one renders."""
 

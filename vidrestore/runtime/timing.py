@@ -31,7 +31,7 @@ class StageTimes:
     """Time the stage waited for its input. If the input runs on the same thread this is the time
     the input worked; behind ``buffered`` it is the time this thread had nothing to do."""
     num_items: int
-    """Items the stage gave out (for the last stage: took in)."""
+    """Items the stage gave out."""
 
 
 class StageClock:
@@ -44,7 +44,7 @@ class StageClock:
     >>> clock = StageClock()
     >>> numbers = clock.source("count", iter(range(3)))
     >>> doubled = clock.measure("double", lambda items: (2 * i for i in items), numbers)
-    >>> list(clock.sink("collect", doubled))
+    >>> list(clock.measure("collect", iter, doubled))
     [0, 2, 4]
     >>> [(t.name, t.num_items) for t in clock.times()]
     [('count', 3), ('double', 3), ('collect', 3)]
@@ -91,17 +91,6 @@ class StageClock:
         tally = self._add(name)
         source = _Input(items, tally, self._now)
         return _Output(stage(source), source, tally, self._now)
-
-    def sink(self, name: str, items: Iterator[In]) -> Iterator[In]:
-        """Measure the last stage, a loop: what passes between its pulls is its own time.
-
-        The time between the first pull and the end of ``items`` is measured; for what the stage
-        does before and afterwards there is ``busy``. Closing the result closes ``items``.
-
-        Raises:
-            ValueError: A stage of this name is measured already.
-        """
-        return _Sunk(items, self._add(name), self._now)
 
     @contextmanager
     def busy(self, name: str) -> Iterator[None]:
@@ -189,31 +178,6 @@ class _Output(Iterator[Out]):
             _close(self._items)
         finally:
             _close(self._source)
-
-
-class _Sunk(Iterator[In]):
-    """The input of a last stage that is a loop, not a generator."""
-
-    def __init__(self, items: Iterator[In], tally: _Tally, now: Callable[[], float]) -> None:
-        self._items, self._tally, self._now = items, tally, now
-        self._latest: float | None = None
-
-    def __next__(self) -> In:
-        tally = self._tally
-        start = self._now()
-        if self._latest is not None:
-            tally.inside += start - self._latest
-        try:
-            item = next(self._items)
-        finally:
-            self._latest = self._now()
-            tally.inside += self._latest - start
-            tally.waiting += self._latest - start
-        tally.num_items += 1
-        return item
-
-    def close(self) -> None:
-        _close(self._items)
 
 
 def _close(items: object) -> None:
