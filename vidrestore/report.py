@@ -9,7 +9,6 @@ import dataclasses
 import json
 import math
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,6 +27,7 @@ from vidrestore.core.geometry import (
     transform_points,
     upright_from_frame,
 )
+from vidrestore.runtime.cores import usable_cores
 from vidrestore.runtime.timing import StageTimes
 
 SCHEMA_VERSION = 1
@@ -90,7 +90,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "processor": _processor_name(),
-        "cores": _usable_cores(),
+        "cores": usable_cores(),
         "python": platform.python_version(),
     }
 
@@ -279,11 +279,3 @@ def _processor_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _usable_cores() -> int:
-    import os
-
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

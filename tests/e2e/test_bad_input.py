@@ -161,7 +161,8 @@ def test_senseless_coding_options(capsys, clip, tmp_path):
 
 
 def test_cuda_that_is_not_there_is_an_error_and_no_fallback(capsys, clip, tmp_path):
-    torch = pytest.importorskip("torch")
+    import torch
+
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     assert_refused(capsys, tmp_path, 5, "cuda", clip, tmp_path / "out.mp4", "--device", "cuda")

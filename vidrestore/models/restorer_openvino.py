@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from vidrestore.models import crop_tensors, gpen_folded, gpen_layers
 from vidrestore.models.crop_tensors import DTYPES, normalise_crops, quantise_pictures
 from vidrestore.models.gpen_folded import FoldedGpen
 from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
+from vidrestore.runtime.cores import usable_cores
 from vidrestore.settings import Precision
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class OpenVinoRestorer:
     ) -> None:
         self.size = size
         self.template = template
-        self.batch_size = min(_count_cores(), _MAX_STREAMS)
+        self.batch_size = min(usable_cores(), _MAX_STREAMS)
         ov = load_openvino()
         version = ov.__version__.partition("-")[0]
         self.description = f"{name}, OpenVINO {version} on the CPU, {precision}"
@@ -172,10 +172,3 @@ def _kept_model(
     sources = map(inspect.getsource, (gpen_folded, gpen_layers, crop_tensors))
     key = "\n".join((weights_key, *sources))
     return cached_model(name, key, cache_dir, convert)
-
-
-def _count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
