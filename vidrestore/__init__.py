@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     from vidrestore.report import RestoreReport
     from vidrestore.settings import (
         BlendSettings,
+        Deinterlace,
         DetectSettings,
         EncodeSettings,
         FaceChoice,
         ModelSettings,
         Moment,
         Precision,
+        ReadSettings,
         RestoreSettings,
         Runtime,
         TimeSpan,
+        TrackChoice,
         TrackSettings,
         VideoCodec,
     )
@@ -42,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BlendSettings",
+    "Deinterlace",
     "DetectSettings",
     "DeviceError",
     "EncodeSettings",
@@ -53,11 +57,13 @@ __all__ = [
     "Precision",
     "Preview",
     "Progress",
+    "ReadSettings",
     "RestoreReport",
     "RestoreSettings",
     "Runtime",
     "SettingsError",
     "TimeSpan",
+    "TrackChoice",
     "TrackSettings",
     "VideoCodec",
     "VidrestoreError",
@@ -79,9 +85,9 @@ _HOMES = {
     "vidrestore.jobs.restore": ("restore_video",),
     "vidrestore.report": ("RestoreReport",),
     "vidrestore.settings": (
-        "BlendSettings", "DetectSettings", "EncodeSettings", "FaceChoice", "ModelSettings",
-        "Moment", "Precision", "RestoreSettings", "Runtime", "TimeSpan", "TrackSettings",
-        "VideoCodec",
+        "BlendSettings", "Deinterlace", "DetectSettings", "EncodeSettings", "FaceChoice",
+        "ModelSettings", "Moment", "Precision", "ReadSettings", "RestoreSettings", "Runtime",
+        "TimeSpan", "TrackChoice", "TrackSettings", "VideoCodec",
     ),
 }  # fmt: skip
 

@@ -101,6 +101,8 @@ class Frame:
     scaled by the media layer. To be called from one thread at a time."""
     is_corrupt: bool = False
     """The decoder flagged damage."""
+    is_key: bool = False
+    """Decoding can begin here."""
 
     def __post_init__(self) -> None:
         luma = self.planes[0]

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from importlib.metadata import PackageNotFoundError, version
@@ -111,6 +111,8 @@ class _TrackState:
     """What is gathered of a track while frames go by."""
 
     summary: TrackSummary
+    at: Points
+    """The latest landmarks."""
     detections: list[tuple[Points, Points]] = field(default_factory=list)
     """The latest three (measured, smoothed)."""
     squares: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
@@ -123,17 +125,59 @@ class FrameRecorder:
 
     Args:
         with_landmarks: Keep the landmarks of every frame too.
+        state: What ``state`` returned in an earlier run, to go on from there.
     """
 
-    def __init__(self, with_landmarks: bool) -> None:
+    def __init__(self, with_landmarks: bool, state: Mapping[str, Any] | None = None) -> None:
         self._with_landmarks = with_landmarks
         self._tracks: dict[int, _TrackState] = {}
-        self._previous_pts: int | None = None
+        self._names: dict[int, int] | None = None
+        """The report's ids by the tracker's, which counts from 1 again when a run goes on."""
+        self._goes_on = state is not None
+        self._latest_seconds = 0.0
         self.cuts: list[float] = []
         self.num_frames = 0
         self.num_frames_with_faces = 0
         self.num_frames_painted = 0
         self.num_faces = 0
+        self.num_corrupt = 0
+        if state is not None:
+            self._take_up(state)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything gathered so far as plain data."""
+        tracks = []
+        for kept in self._tracks.values():
+            data = dataclasses.asdict(kept)
+            data["detections"] = [[p.tolist() for p in pair] for pair in kept.detections]
+            tracks.append({**data, "squares": kept.squares.tolist(), "at": kept.at.tolist()})
+        return {
+            "tracks": tracks,
+            "latest_seconds": self._latest_seconds,
+            "cuts": list(self.cuts),
+            "num_frames": self.num_frames,
+            "num_frames_with_faces": self.num_frames_with_faces,
+            "num_frames_painted": self.num_frames_painted,
+            "num_faces": self.num_faces,
+            "num_corrupt": self.num_corrupt,
+        }
+
+    def _take_up(self, state: Mapping[str, Any]) -> None:
+        for data in state["tracks"]:
+            kept = _TrackState(TrackSummary(**data["summary"]), np.array(data["at"], np.float32))
+            for measured, smoothed in data["detections"]:
+                pair = (np.array(measured, np.float32), np.array(smoothed, np.float32))
+                kept.detections.append(pair)
+            kept.squares = np.array(data["squares"], np.float64)
+            kept.num_squares, kept.strength = data["num_squares"], data["strength"]
+            self._tracks[kept.summary.id] = kept
+        self._latest_seconds = state["latest_seconds"]
+        self.cuts = list(state["cuts"])
+        self.num_frames = state["num_frames"]
+        self.num_frames_with_faces = state["num_frames_with_faces"]
+        self.num_frames_painted = state["num_frames_painted"]
+        self.num_faces = state["num_faces"]
+        self.num_corrupt = state["num_corrupt"]
 
     def add(self, item: BlendedFrame) -> None:
         """Take the next finished frame."""
@@ -143,8 +187,23 @@ class FrameRecorder:
         self.num_frames_with_faces += bool(item.faces)
         self.num_frames_painted += any(region is not None for region in item.regions)
         self.num_faces += len(item.faces)
+        self.num_corrupt += item.frame.is_corrupt
+        if self._goes_on and self._names is None:
+            self._names = {} if item.is_cut else self._recognise(item.faces)
         for face, region in zip(item.faces, item.regions, strict=True):
             self._add_face(item, face, region)
+        self._latest_seconds = item.frame.seconds
+
+    def _recognise(self, faces: Sequence[RestoredFace]) -> dict[int, int]:
+        """Find the tracks that were in the latest frame of an earlier run: a face moves little."""
+        known: dict[int, int] = {}
+        left = [k for k in self._tracks.values() if k.summary.end_seconds == self._latest_seconds]
+        for track in (face.aligned.track for face in faces):
+            eyes = float(np.linalg.norm(track.landmarks[1] - track.landmarks[0]))
+            steps = [float(np.abs(kept.at - track.landmarks).mean()) for kept in left]
+            if steps and min(steps) < eyes / 2:
+                known[track.track_id] = left.pop(int(np.argmin(steps))).summary.id
+        return known
 
     def counts(self) -> dict[str, int]:
         """Return how many frames and faces went by."""
@@ -168,12 +227,15 @@ class FrameRecorder:
         self, item: BlendedFrame, face: RestoredFace, region: PaintedRegion | None
     ) -> None:
         track, seconds = face.aligned.track, item.frame.seconds
-        state = self._tracks.get(track.track_id)
+        number = track.track_id
+        if self._names is not None:
+            number = self._names.setdefault(number, max(self._tracks, default=0) + 1)
+        state = self._tracks.get(number)
         if state is None:
-            summary = TrackSummary(track.track_id, seconds, seconds)
+            summary = TrackSummary(number, seconds, seconds)
             summary.frames = [] if self._with_landmarks else None
-            state = self._tracks[track.track_id] = _TrackState(summary)
-        summary = state.summary
+            state = self._tracks[number] = _TrackState(summary, track.landmarks)
+        state.at, summary = track.landmarks, state.summary
         summary.end_seconds = seconds
         summary.num_frames += 1
         gain = 1 / summary.num_frames

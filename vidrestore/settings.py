@@ -27,6 +27,26 @@ class VideoCodec(StrEnum):
     FFV1 = "ffv1"
 
 
+class Deinterlace(StrEnum):
+    """What becomes of pictures that hold two moments: one in the even rows, one in the odd."""
+
+    AUTO = "auto"
+    """Measured; they are made whole pictures, others are left alone."""
+    ON = "on"
+    OFF = "off"
+
+
+class TrackChoice(StrEnum):
+    """What becomes of the tracks of one kind that travel beside the pictures."""
+
+    AUTO = "auto"
+    """Copied; what the output cannot hold is converted, or left out, and said."""
+    COPY = "copy"
+    """Copied; what the output cannot hold is an error."""
+    NONE = "none"
+    """Left out."""
+
+
 class Runtime(StrEnum):
     """What computes the networks."""
 
@@ -105,6 +125,21 @@ class TimeSpan:
             _require(s.seconds < e.seconds, f"the range starts at {s} but ends at {e}")
         if s.frame is not None and e.frame is not None:
             _require(s.frame < e.frame, f"the range starts at {s} but ends at {e}")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSettings:
+    """How the film is read."""
+
+    deinterlace: Deinterlace = Deinterlace.AUTO
+    fields: bool = False
+    """Each field of an interlaced film becomes a picture of its own: twice as many a second."""
+
+    def __post_init__(self) -> None:
+        _require(
+            not self.fields or self.deinterlace is not Deinterlace.OFF,
+            "--fields says how to deinterlace: it cannot go with --deinterlace off",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +222,10 @@ class EncodeSettings:
     """The encoder's speed preset; None takes the codec's default."""
     overwrite: bool = False
     """Replace an existing output."""
+    audio: TrackChoice = TrackChoice.AUTO
+    subtitles: TrackChoice = TrackChoice.AUTO
+    attachments: TrackChoice = TrackChoice.AUTO
+    """Attached files, such as fonts, and cover pictures."""
 
     def __post_init__(self) -> None:
         _require(self.crf is None or 0 <= self.crf <= 63, f"crf is {self.crf}: use 0 to 63")
@@ -202,11 +241,16 @@ class RestoreSettings:
     """Everything about one run."""
 
     span: TimeSpan = field(default_factory=TimeSpan)
+    read: ReadSettings = field(default_factory=ReadSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     detect: DetectSettings = field(default_factory=DetectSettings)
     track: TrackSettings = field(default_factory=TrackSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     encode: EncodeSettings = field(default_factory=EncodeSettings)
+    resume: bool = True
+    """Go on with an unfinished run of the same film to the same output; False starts over."""
+    patience_seconds: float = 600.0
+    """When nothing has moved for so long, a codec is taken to hang."""
     overlap: bool = True
     """False runs every stage on one thread: same frames, for finding faults."""
     record_landmarks: bool = False

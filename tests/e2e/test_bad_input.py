@@ -198,7 +198,7 @@ def test_an_interruption_leaves_nothing_and_says_130(tmp_path):
         stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
     )  # fmt: skip
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*.part")):
+    while not list(tmp_path.glob("*.unfinished/*.part")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -10,6 +10,7 @@ from tests.support.synthetic import Clip, make_clip
 from vidrestore.contracts import FrameGeometry
 from vidrestore.core.views import orient
 from vidrestore.jobs.preview import default_range, estimate_seconds, side_by_side
+from vidrestore.media.probe import probe
 from vidrestore.runtime.timing import StageTimes
 from vidrestore.settings import Moment, TimeSpan
 
@@ -51,19 +52,19 @@ def test_an_odd_last_column_is_left_out_where_chroma_would_not_meet():
 )
 def test_a_missing_range_is_completed(tmp_path, asked, start, end):
     film = make_clip(tmp_path / "in.mp4", Clip(num_frames=240, rate=Fraction(10)))
-    made = default_range(film, asked)
+    made = default_range(probe(film), asked)
     assert (made.start.seconds, made.end.seconds) == (start, end)
 
 
 def test_a_range_from_a_frame_number_is_as_long(tmp_path):
     film = make_clip(tmp_path / "in.mp4", Clip(num_frames=240, rate=Fraction(10)))
-    assert default_range(film, TimeSpan(Moment(frame=30))).end.frame == 90
+    assert default_range(probe(film), TimeSpan(Moment(frame=30))).end.frame == 90
 
 
 def test_a_range_to_a_frame_number_is_as_long(tmp_path):
     film = make_clip(tmp_path / "in.mp4", Clip(num_frames=240, rate=Fraction(10)))
-    assert default_range(film, TimeSpan(end=Moment(frame=100))).start.frame == 40
-    assert default_range(film, TimeSpan(end=Moment(frame=20))).start.frame == 0
+    assert default_range(probe(film), TimeSpan(end=Moment(frame=100))).start.frame == 40
+    assert default_range(probe(film), TimeSpan(end=Moment(frame=20))).start.frame == 0
 
 
 def test_the_estimate_counts_each_stage_by_its_own_frames():

@@ -34,7 +34,7 @@ def test_facts_of_a_film_with_everything(clip):
     assert (video.pixel_format, video.bits) == ("yuv420p", 8)
     assert video.nominal_rate == 25
     assert video.pixel_aspect == Fraction(16, 15)
-    assert video.colour == ColourTags(matrix=5, primaries=5, transfer=6, range=1)
+    assert video.colour == ColourTags(5, 5, 6, range=1, chroma_location=0)
     assert (video.turn, video.rotation, video.display_matrix) == ((1, 0, 0, 1), 0, None)
     assert not video.is_interlaced_flagged
     assert video.language == "ger"

@@ -92,7 +92,7 @@ def test_decoding_begins_near_the_moment_and_not_at_the_start(clip, monkeypatch)
     )
     with VideoReader(clip("h264.mp4", FILMS["h264.mp4"])) as reader:
         next(reader.frames(Fraction(3)))
-    assert len(decoded) <= 14  # from the key frame before it, of one every 12
+    assert len(decoded) <= 26  # from the second key frame before it, of one every 12
 
 
 def test_a_moment_beyond_the_end_gives_nothing(clip):
@@ -259,7 +259,9 @@ def test_time_goes_on_where_recordings_were_joined(clip, tmp_path, name):
         assert reader.damage.clock_restarts == 1
         assert [reader.time_of_frame(n) for n in range(len(times))] == times
     assert numbers(frames) == [*range(40), *range(40)]
-    assert {round(float(b - a), 3) for a, b in pairwise(times)} == {0.04}
+    gaps = [b - a for a, b in pairwise(times)]
+    assert {round(float(gap), 3) for gap in gaps[:39] + gaps[40:]} == {0.04}
+    assert 0.04 <= gaps[39] < 0.08  # the sound is a little longer than the pictures
 
 
 def test_pictures_half_a_frame_after_the_sound_still_count_one_by_one(tmp_path):

@@ -14,7 +14,6 @@ from vidrestore.media.containers import CONTAINERS
 from vidrestore.media.probe import probe
 from vidrestore.media.read import VideoReader
 from vidrestore.media.tracks import CopiedTrack
-from vidrestore.media.write import VideoWriter
 
 GOPS = {"preset": "veryfast", "crf": "10", "x264-params": "keyint=25"}
 ENCODERS = {"mp3": "libmp3lame", "opus": "libopus", "amr_nb": "libopencore_amrnb"}
@@ -234,22 +233,6 @@ def test_aac_from_a_broadcast_is_copied(clip, tmp_path):
     assert writer.streams[1]["action"] == "copied"
     # the headers of MPEG-TS (7 bytes each) are no part of the sound
     assert payloads(tmp_path / "out.mp4")[0] == [p[7:] for p in payloads(source)[0]]
-
-
-def test_sound_is_read_in_step_with_the_pictures(clip, tmp_path, monkeypatch):
-    source = clip("long.mkv", Clip(num_frames=200, options=GOPS, sounds=(Sound("aac"),)))
-    heard = []
-    take = CopiedTrack.take
-    monkeypatch.setattr(
-        CopiedTrack, "take", lambda self, timed: heard.append(timed.begin) or take(self, timed)
-    )
-    with (
-        VideoReader(source) as reader,
-        VideoWriter(tmp_path / "out.mkv", reader.info, QUICK) as writer,
-    ):
-        for frame in reader.frames():
-            writer.write(frame)
-            assert -0.1 < frame.seconds - float(heard[-1]) < 0.1
 
 
 def test_sound_is_interleaved_with_the_pictures(clip, tmp_path):

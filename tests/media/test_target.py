@@ -19,7 +19,7 @@ from vidrestore.errors import OutputError, SettingsError
 from vidrestore.media import write
 from vidrestore.media.probe import probe
 from vidrestore.media.read import VideoReader
-from vidrestore.media.target import part_path
+from vidrestore.media.work_folder import work_path
 from vidrestore.media.write import VideoWriter
 from vidrestore.settings import EncodeSettings, VideoCodec
 
@@ -125,7 +125,7 @@ def test_an_existing_output_stays_until_the_new_one_is_complete(source, tmp_path
         for frame in reader.frames():
             writer.write(frame)
             assert target.read_bytes() == b"precious"
-            assert part_path(target).exists()
+            assert work_path(target).is_dir()
     assert probe(target).video.width == 160
 
 
@@ -148,18 +148,35 @@ def test_av1_does_not_fit_into_mov(source, tmp_path):
     assert message == ".mov cannot hold AV1: name the output .mp4 or .mkv"
 
 
-def test_what_killed_runs_left_is_removed(source, tmp_path):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    stale = tmp_path / f".out.mp4.{dead.pid}.part"
-    alive = tmp_path / f".out.mp4.{os.getppid()}.part"
-    other = tmp_path / f".other.mp4.{dead.pid}.part"
-    for path in (stale, alive, other):
-        path.touch()
-    VideoWriter(tmp_path / "out.mp4", probe(source), QUICK)
-    assert not stale.exists()
-    assert alive.exists()
-    assert other.exists()
+def test_what_a_killed_run_left_is_cleared_away(source, tmp_path):
+    program = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from tests.support.films import QUICK\n"
+        "from vidrestore.media.read import VideoReader\n"
+        "from vidrestore.media.write import VideoWriter\n"
+        "reader = VideoReader(Path(sys.argv[1]))\n"
+        "writer = VideoWriter(Path(sys.argv[2]), reader.info, QUICK)\n"
+        "for frame in reader.frames():\n"
+        "    writer.write(frame)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    target = tmp_path / "out.mp4"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(source), str(target)],
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert list(work_path(target).glob("*.part"))
+    rewrite(source, target)
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "out.mp4"}
+
+
+def test_a_file_where_the_folder_should_be_is_left_alone(source, tmp_path):
+    work_path(tmp_path / "out.mp4").write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"out\.mp4\.unfinished is in the way"):
+        rewrite(source, tmp_path / "out.mp4")
+    assert work_path(tmp_path / "out.mp4").read_bytes() == b"precious"
 
 
 class StopError(Exception):

@@ -95,7 +95,7 @@ def test_colours_shape_turn_and_language_are_kept(clip, tmp_path, suffix):
     source = probe(clip("source.mp4", recipe)).video
     rewrite(clip("source.mp4", recipe), tmp_path / f"out{suffix}")
     video = probe(tmp_path / f"out{suffix}").video
-    assert video.colour == source.colour == ColourTags(5, 5, 6, 1)
+    assert video.colour == source.colour == ColourTags(5, 5, 6, 1, chroma_location=0)
     assert video.pixel_aspect == Fraction(16, 15)
     assert video.turn == source.turn == (0, 1, -1, 0)
     assert video.language == "ger"
@@ -229,10 +229,12 @@ def test_what_is_said_of_the_pixel_shape_is_true(clip, tmp_path, codec, suffix, 
 
 
 def test_notes_are_there_before_the_work_begins(clip, tmp_path):
-    recipe = Clip(codec="mpeg2video", options={}, interlaced=True, sounds=(Sound("mp2"),))
-    source = clip("fields.mpg", recipe)
+    recipe = Clip(codec="mpeg2video", options={}, pixel_format="yuv422p", sounds=(Sound("mp2"),))
+    source = clip("studio.mpg", recipe)
     writer = VideoWriter(tmp_path / "out.mp4", probe(source), QUICK)
-    assert [note.split(":")[0] for note in writer.notes] == ["the film is flagged as interlaced"]
+    assert [note.split(":")[0] for note in writer.notes] == [
+        "the film stays yuv422p, and few players show H.264 in yuv422p"
+    ]
     assert [s["action"] for s in writer.streams] == ["encoded", "copied"]
     assert list(tmp_path.iterdir()) == []
 

@@ -162,7 +162,11 @@ def _add_video(out: Any, clip: Clip) -> Any:
 
 def _add_sound(out: Any, sound: Sound) -> Any:
     bit_rate = 12200 if "amr" in sound.codec else 128_000
-    stream = out.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, bit_rate=bit_rate)
+    # FFmpeg's own encoder of Vorbis calls itself experimental
+    options = {"strict": "experimental"} if sound.codec == "vorbis" else {}
+    stream = out.add_stream(
+        sound.codec, rate=sound.rate, options=options, layout=sound.layout, bit_rate=bit_rate
+    )
     if sound.language:
         stream.metadata["language"] = sound.language
     if sound.title:

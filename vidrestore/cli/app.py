@@ -13,7 +13,15 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from vidrestore import __version__
-from vidrestore.cli.console import ProgressBar, as_time, complain, say, talking
+from vidrestore.cli.console import (
+    ProgressBar,
+    as_time,
+    complain,
+    complain_notes,
+    say,
+    talking,
+)
+from vidrestore.cli.ending import ending_like_ctrl_c, leave_hanging
 from vidrestore.cli.options import ModelOptions, RangeOptions, RestoreOptions, TalkOptions
 from vidrestore.errors import OutputError, SettingsError, VidrestoreError
 
@@ -65,7 +73,7 @@ def restore(
         _require_report(options)
         _check_report_path(options.report, source, target, overwrite=options.overwrite)
         with ProgressBar(talk.quiet) as progress:
-            report = restore_video(source, target, settings, progress)
+            report = restore_video(source, target, settings, progress, leave_hanging)
         _write_report(options.report, report.to_json())
         if not talk.quiet:
             say(f"{target}: {_summary(report.frames, report.timings)}")
@@ -194,7 +202,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not words:
         words = ["--help"]
     try:
-        result = app(words, print_error=False, exit_on_error=False, result_action="return_value")
+        with ending_like_ctrl_c():
+            result = app(
+                words, print_error=False, exit_on_error=False, result_action="return_value"
+            )
         return result if isinstance(result, int) else 0
     except CycloptsError as error:
         complain(" ".join(str(error).split()) + " (see vidrestore --help)")
@@ -203,9 +214,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if is_debugging:
             traceback.print_exc()
         complain(" ".join(str(error).split()))
+        complain_notes(error)
         return error.exit_code
-    except KeyboardInterrupt:
-        complain("interrupted; nothing was written")
+    except KeyboardInterrupt as error:
+        complain("interrupted; the output was not written")
+        complain_notes(error)
         return _EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place that reports bugs
         if is_debugging:
@@ -214,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"an error of the program itself: {type(error).__name__}: {error}. "
             "Run again with --debug and report what it prints"
         )
+        complain_notes(error)
         return _EXIT_BUG
 
 

@@ -29,6 +29,12 @@ def complain(text: str) -> None:
     print(f"vidrestore: {text}", file=sys.stderr)
 
 
+def complain_notes(error: BaseException) -> None:
+    """Print what was added to an error on its way: what is kept, and the like."""
+    for note in getattr(error, "__notes__", ()):
+        complain(note)
+
+
 @contextmanager
 def talking(options: TalkOptions) -> Iterator[None]:
     """Send the program's own log to standard error for the length of the block."""
@@ -82,7 +88,10 @@ class ProgressBar:
             self._started = self._said = time.monotonic()
         if sys.stderr.isatty():
             bar = self._bar = self._bar or tqdm(
-                total=progress.num_frames_expected, unit="frame", smoothing=0.05
+                total=progress.num_frames_expected,
+                initial=progress.num_frames_kept,
+                unit="frame",
+                smoothing=0.05,
             )
             if bar.total is not None and progress.num_frames_done > bar.total:
                 bar.total = progress.num_frames_done  # the estimate was short
@@ -93,7 +102,7 @@ class ProgressBar:
 
     def _line(self, progress: Progress) -> str:
         done, expected = progress.num_frames_done, progress.num_frames_expected
-        rate = done / (time.monotonic() - self._started)
+        rate = (done - progress.num_frames_kept) / (time.monotonic() - self._started)
         text = f"{done} frames, {rate:.1f} frames/s"
         if expected and rate > 0:
             left = max(0, expected - done) / rate

@@ -11,33 +11,45 @@ from vidrestore.cli.console import as_time
 if TYPE_CHECKING:  # the jobs load torch and PyAV, which a list of models does not need
     from vidrestore.jobs.doctor import Diagnosis
     from vidrestore.jobs.inspection import FaceSample, Inspection
+    from vidrestore.media.fields import FieldReport
     from vidrestore.media.probe import AudioTrack, SourceInfo
     from vidrestore.models.weights import InstalledModel
 
 _RANGES = {1: "limited range", 2: "full range"}
+_WIDE_TRANSFERS = {16: "HDR (PQ)", 18: "HDR (HLG)"}
 _MATRICES = {1: "BT.709", 5: "BT.601 (PAL)", 6: "BT.601 (NTSC)", 9: "BT.2020"}
 
 
 def inspection_lines(inspection: Inspection) -> list[str]:
     """Describe a film."""
+    from vidrestore.jobs.space import as_size
+
     source = inspection.source
     rows = [
         ("file", f"{source.path} ({source.container})"),
         ("length", _length(source)),
         ("picture", _picture(source)),
+        ("pace", _pace(inspection)),
         ("colour", _colour(source)),
+        ("fields", _fields(inspection.fields)),
     ]
     rows += [("sound", _sound(track)) for track in source.audio] or [("sound", "none")]
     rows += [
         (track.kind, " ".join(filter(None, (track.codec, track.language, track.title))))
         for track in source.others
     ]
+    if source.video.timecode:
+        rows.append(("timecode", source.video.timecode))
     if source.num_chapters:
         rows.append(("chapters", str(source.num_chapters)))
     rows.append(("faces", _faces(inspection.samples)))
-    if source.video.is_interlaced_flagged:
-        rows.append(("note", "flagged as interlaced; it is restored as it is, not deinterlaced"))
-    rows += [("in .mp4", note) for note in inspection.plan]
+    rows += [("damage", text) for text in _damage(inspection)]
+    rows += [("a run", choice) for choice in inspection.choices]
+    for suffix, notes in inspection.plan.items():
+        rows += [(f"to {suffix}", note) for note in notes or ("everything is kept",)]
+    least, most = inspection.output_bytes
+    if most:
+        rows.append(("size", f"{as_size(least)} to {as_size(most)} with the default codec"))
     return table(rows)
 
 
@@ -110,10 +122,57 @@ def _picture(source: SourceInfo) -> str:
     return ", ".join(parts)
 
 
+def _pace(inspection: Inspection) -> str:
+    pace, rate = inspection.pace, float(inspection.source.video.nominal_rate)
+    if pace.num_pictures < 3:
+        return f"{pace.num_pictures} pictures"
+    if pace.is_even:
+        return f"even, {rate:.6g} frames/s"
+    return (
+        f"uneven: {1000 * pace.shortest_seconds:.0f} to {1000 * pace.longest_seconds:.0f} ms "
+        "between pictures; each keeps its time"
+    )
+
+
+def _fields(fields: FieldReport | None) -> str:
+    if fields is None or not fields.num_pictures:
+        return "whole pictures (not looked at closely: neither size nor flag suggest otherwise)"
+    kind = {
+        "progressive": "whole pictures",
+        "interlaced": "interlaced",
+        "telecined": "telecined film",
+    }[fields.kind]
+    order = f", {fields.order} field first" if fields.order else ""
+    return (
+        f"{kind}{order} (measured in {fields.measured_share:.0%}, flagged in "
+        f"{fields.flagged_share:.0%} of {fields.num_pictures} pictures)"
+    )
+
+
+def _damage(inspection: Inspection) -> list[str]:
+    damage = inspection.damage
+    found = []
+    if damage.bad_packets or damage.corrupt_frames:
+        found.append(
+            f"{damage.bad_packets} packets and {damage.corrupt_frames} pictures of those read"
+        )
+    if inspection.source.timeline.num_joints:
+        found.append(
+            f"recordings joined end to end: the clock starts anew "
+            f"{inspection.source.timeline.num_joints} times"
+        )
+    if damage.is_truncated:
+        found.append("the film ends earlier than its file says")
+    return found
+
+
 def _colour(source: SourceInfo) -> str:
     colour = source.video.colour
     matrix = _MATRICES.get(colour.matrix, "matrix not stated" if colour.matrix == 2 else "other")
-    return f"{matrix}, {_RANGES.get(colour.range, 'range not stated')}"
+    parts = [matrix, _RANGES.get(colour.range, "range not stated"), f"{source.video.bits} bit"]
+    if colour.transfer in _WIDE_TRANSFERS:
+        parts.append(_WIDE_TRANSFERS[colour.transfer])
+    return ", ".join(parts)
 
 
 def _sound(track: AudioTrack) -> str:

@@ -10,15 +10,18 @@ from cyclopts import Group, Parameter
 
 from vidrestore.settings import (
     BlendSettings,
+    Deinterlace,
     DetectSettings,
     EncodeSettings,
     FaceChoice,
     ModelSettings,
     Moment,
     Precision,
+    ReadSettings,
     RestoreSettings,
     Runtime,
     TimeSpan,
+    TrackChoice,
     TrackSettings,
     VideoCodec,
 )
@@ -117,6 +120,33 @@ class RestoreOptions:
     preset: Annotated[str | None, Parameter(group=OUTPUT, help="Encoder speed (h264: medium).")] = (
         _DEFAULT.encode.preset
     )
+    audio: Annotated[
+        TrackChoice, Parameter(group=OUTPUT, help="Sound: auto converts what OUT cannot hold.")
+    ] = _DEFAULT.encode.audio
+    subtitles: Annotated[TrackChoice, Parameter(group=EXPERT, help="Subtitles, likewise.")] = (
+        _DEFAULT.encode.subtitles
+    )
+    attachments: Annotated[
+        TrackChoice, Parameter(group=EXPERT, help="Attached files and covers.")
+    ] = _DEFAULT.encode.attachments
+    deinterlace: Annotated[
+        Deinterlace, Parameter(group=EXPERT, help="Interlaced film to whole pictures.")
+    ] = _DEFAULT.read.deinterlace
+    fields: Annotated[
+        bool,
+        Parameter(
+            group=EXPERT, negative="", show_default=False, help="One picture for each field."
+        ),
+    ] = _DEFAULT.read.fields
+    resume: Annotated[
+        bool,
+        Parameter(
+            group=OUTPUT,
+            negative="--fresh",
+            show_default=False,
+            help="Go on with an unfinished run (default), or start over.",
+        ),
+    ] = _DEFAULT.resume
     report: Annotated[Path | None, Parameter(group=OUTPUT, help="Write a JSON report.")] = None
     report_landmarks: Annotated[
         bool,
@@ -148,13 +178,21 @@ class RestoreOptions:
         """
         return RestoreSettings(
             span=span,
+            read=ReadSettings(deinterlace=self.deinterlace, fields=self.fields),
             model=model,
             detect=DetectSettings(every=self.detect_every, threshold=self.detect_threshold),
             track=TrackSettings(lookahead=self.lookahead),
             blend=BlendSettings(strength=self.strength, faces=self.faces),
             encode=EncodeSettings(
-                codec=self.codec, crf=self.crf, preset=self.preset, overwrite=self.overwrite
+                codec=self.codec,
+                crf=self.crf,
+                preset=self.preset,
+                overwrite=self.overwrite,
+                audio=self.audio,
+                subtitles=self.subtitles,
+                attachments=self.attachments,
             ),
+            resume=self.resume,
             overlap=self.overlap,
             record_landmarks=self.report_landmarks,
         )

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 
 from vidrestore.contracts import Frame
 from vidrestore.core.views import to_display, upright_view
 from vidrestore.jobs.networks import choose_models, loaded_detector
 from vidrestore.media.containers import CONTAINERS
-from vidrestore.media.plan import plan_tracks
+from vidrestore.media.decoding import Damage
+from vidrestore.media.encoders import choose_encoder
+from vidrestore.media.estimate import estimate_output_bytes
+from vidrestore.media.fields import FieldReport
+from vidrestore.media.plan import plan_pictures, plan_tracks
 from vidrestore.media.probe import SourceInfo
 from vidrestore.media.read import VideoReader
 from vidrestore.report import plain
-from vidrestore.settings import DetectSettings, ModelSettings
+from vidrestore.settings import DetectSettings, EncodeSettings, ModelSettings
 from vidrestore.stages.detect import is_believed
 
 NUM_SAMPLES = 12
 """Moments at which faces are looked for."""
+_PACE_PICTURES = 100
+_ROUNDING_SECONDS = 0.0021
+"""Matroska rounds each time to a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +43,38 @@ class FaceSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How the pictures follow each other at the beginning of the film."""
+
+    num_pictures: int
+    """Pictures looked at."""
+    shortest_seconds: float
+    longest_seconds: float
+    """Time from a picture to the next."""
+
+    @property
+    def is_even(self) -> bool:
+        """All follow at one rate, but for the rounding of the container."""
+        return self.longest_seconds - self.shortest_seconds <= _ROUNDING_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What ``vidrestore inspect`` shows."""
 
     source: SourceInfo
+    fields: FieldReport | None
+    """What its pictures say about interlacing."""
+    pace: Pace
     samples: tuple[FaceSample, ...]
-    plan: tuple[str, ...]
-    """What a run to an MP4 would not keep as it is, one sentence each."""
+    damage: Damage
+    """What was wrong with the pictures read for all this."""
+    choices: tuple[str, ...]
+    """What a run would decide, one sentence each."""
+    plan: Mapping[str, tuple[str, ...]]
+    """For ``.mp4`` and ``.mkv`` what a run would not keep as it is, one sentence each."""
+    output_bytes: tuple[int, int]
+    """Least and most that the output of a run would take."""
 
     def to_json(self) -> str:
         """Return the same as indented JSON."""
@@ -65,9 +100,32 @@ def inspect_video(source: str | Path, model: ModelSettings | None = None) -> Ins
                 boxes = [o.box_xyxy for o in seen if is_believed(o, detect)]
                 widths = sorted((float(b[2] - b[0]) for b in boxes), reverse=True)
                 samples.append(FaceSample(frame.seconds, tuple(widths)))
-        plan = plan_tracks(reader.info, CONTAINERS[".mp4"])
-        notes = tuple(track.note for track in plan if track.note)
-        return Inspection(reader.info, tuple(samples), notes)
+        return Inspection(
+            source=reader.info,
+            fields=reader.fields,
+            pace=_pace(reader),
+            samples=tuple(samples),
+            damage=reader.damage,
+            choices=tuple(reader.notes),
+            plan={suffix: _plan_for(reader.info, suffix) for suffix in (".mp4", ".mkv")},
+            output_bytes=estimate_output_bytes(reader.info, EncodeSettings(), None),
+        )
+
+
+def _plan_for(info: SourceInfo, suffix: str) -> tuple[str, ...]:
+    """Say what a run to a container with the default codec would change or leave out."""
+    container, settings = CONTAINERS[suffix], EncodeSettings()
+    pictures = plan_pictures(info.video, choose_encoder(settings, container), container)
+    tracks = plan_tracks(info, container, settings)
+    return (*pictures, *(track.note for track in tracks if track.note))
+
+
+def _pace(reader: VideoReader) -> Pace:
+    """Measure the distances of the first pictures."""
+    with closing(reader.frames()) as frames:
+        times = [frame.seconds for frame in islice(frames, _PACE_PICTURES)]
+    steps = [b - a for a, b in pairwise(times)] or [0.0]
+    return Pace(len(times), min(steps), max(steps))
 
 
 def _spread_frames(reader: VideoReader) -> list[Frame]:

@@ -14,7 +14,6 @@ import platformdirs
 from vidrestore.contracts import FaceDetector, FaceRestorer
 from vidrestore.models.choice import pick_detector, pick_restorer
 from vidrestore.models.registry import DetectorSpec, RestorerSpec
-from vidrestore.models.restorers import build_restorer
 from vidrestore.models.retinaface import build_detector
 from vidrestore.models.weights import notice, read_state, sha256_of
 from vidrestore.pipeline import Networks
@@ -66,6 +65,8 @@ def loaded_restorer(
         WeightsError: The hash differs or the file does not fit; nothing of it was executed.
         DeviceError: The device, runtime or precision asked for cannot be had.
     """
+    from vidrestore.models.restorers import build_restorer  # late: PyTorch takes seconds
+
     spec, path = chosen.restorer, chosen.restorer_path
     terms = notice(spec)
     if terms is not None:

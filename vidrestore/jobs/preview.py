@@ -14,7 +14,8 @@ import numpy as np
 from vidrestore.contracts import BlendedFrame, Frame, Plane
 from vidrestore.jobs.progress import OnProgress
 from vidrestore.jobs.restore import JobResult, run_job
-from vidrestore.media.probe import probe
+from vidrestore.media.probe import SourceInfo
+from vidrestore.media.read import VideoReader
 from vidrestore.media.write import VideoWriter
 from vidrestore.report import RestoreReport
 from vidrestore.settings import Moment, RestoreSettings, TimeSpan
@@ -58,37 +59,39 @@ def preview_video(
     source = Path(source)
     settings = settings or RestoreSettings()
     if settings.span.start is None or settings.span.end is None:
-        settings = dataclasses.replace(settings, span=default_range(source, settings.span))
+        with VideoReader(source, settings.read) as reader:
+            span = default_range(reader.info, settings.span)
+        settings = dataclasses.replace(settings, span=span)
     logger.info("preview from %s to %s", settings.span.start, settings.span.end)
     start = str(settings.span.start).replace("@", "frame-")
     path = (
         source.with_name(f"{source.stem}-preview-{start}.mp4") if target is None else Path(target)
     )
-    result = run_job(source, path, settings, on_progress, encode=_encode_pairs)
+    result = run_job(source, path, settings, on_progress, encode=_encode_pairs, is_kept=False)
     return Preview(path, result.report, estimate_seconds(result))
 
 
-def default_range(source: Path, asked: TimeSpan) -> TimeSpan:
+def default_range(film: SourceInfo, asked: TimeSpan) -> TimeSpan:
     """Complete a range: 6 seconds from its start, up to its end, or from the first third."""
     if asked.start is not None:
         if asked.start.frame is not None:
-            return TimeSpan(asked.start, Moment(frame=asked.start.frame + _num_frames(source)))
+            return TimeSpan(asked.start, Moment(frame=asked.start.frame + _num_frames(film)))
         assert asked.start.seconds is not None
         return TimeSpan(asked.start, Moment(asked.start.seconds + PREVIEW_SECONDS))
     if asked.end is not None and asked.end.seconds is not None:
         return TimeSpan(Moment(max(Fraction(0), asked.end.seconds - PREVIEW_SECONDS)), asked.end)
     if asked.end is not None and asked.end.frame is not None:
-        first = max(0, asked.end.frame - _num_frames(source))
+        first = max(0, asked.end.frame - _num_frames(film))
         return TimeSpan(Moment(frame=first), asked.end)
-    duration = probe(source).duration_seconds
+    duration = film.duration_seconds
     start = Fraction(0)
     if duration is not None and duration > PREVIEW_SECONDS:
         start = min(duration / 3, duration - PREVIEW_SECONDS)
     return TimeSpan(Moment(start), Moment(start + PREVIEW_SECONDS))
 
 
-def _num_frames(source: Path) -> int:
-    return round(PREVIEW_SECONDS * probe(source).video.nominal_rate)
+def _num_frames(film: SourceInfo) -> int:
+    return round(PREVIEW_SECONDS * film.video.nominal_rate)
 
 
 def estimate_seconds(result: JobResult) -> float | None:

@@ -15,6 +15,8 @@ class Progress:
     """An estimate from the film's length; None where the file does not tell."""
     seconds_done: float
     """Time of the latest frame, from the start of the film."""
+    num_frames_kept: int = 0
+    """Those among the done that an earlier run had finished."""
 
 
 OnProgress = Callable[[Progress], None]

@@ -6,8 +6,10 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from vidrestore.contracts import BlendedFrame
 from vidrestore.errors import MediaOpenError, RangeError
 from vidrestore.jobs.networks import choose_models, loaded_networks
 from vidrestore.jobs.progress import OnProgress, Progress
+from vidrestore.jobs.resuming import describe_job, keeping
+from vidrestore.jobs.space import check_space
 from vidrestore.media.read import Damage, VideoReader
-from vidrestore.media.write import VideoWriter
+from vidrestore.media.write import Kept, VideoWriter
 from vidrestore.pipeline import Span, restoring
 from vidrestore.report import (
     SCHEMA_VERSION,
@@ -27,12 +31,14 @@ from vidrestore.report import (
     describe_versions,
 )
 from vidrestore.runtime.timing import StageClock, StageTimes, peak_memory_bytes
+from vidrestore.runtime.watchdog import watching
 from vidrestore.settings import Moment, RestoreSettings, TimeSpan
 from vidrestore.stages.encode import encode_frames
 
 logger = logging.getLogger(__name__)
 
 Encode = Callable[[Iterator[BlendedFrame], VideoWriter], Iterator[BlendedFrame]]
+OnHang = Callable[[str], None]
 
 
 def restore_video(
@@ -40,18 +46,25 @@ def restore_video(
     target: str | Path,
     settings: RestoreSettings | None = None,
     on_progress: OnProgress | None = None,
+    on_hang: OnHang | None = None,
 ) -> RestoreReport:
     """Restore the faces of a film and write the film anew, its sound and the rest copied.
 
     The source is opened read-only. The target appears under its name when it is complete, or not
-    at all. What is decided automatically is logged (``logging.getLogger("vidrestore")``, level
-    INFO) before the work starts, and written in the report.
+    at all. A run that is cut short, in whatever way, leaves a folder ``TARGET.unfinished`` beside
+    it once the first segment of the film (10 to 30 s) is finished; the same call goes on from
+    there, and the result is the same. What is decided automatically is logged
+    (``logging.getLogger("vidrestore")``, level INFO) before the work starts, and written in the
+    report.
 
     Args:
         source: Any film that FFmpeg reads.
         target: ``.mp4``, ``.m4v``, ``.mov`` or ``.mkv``.
         settings: None takes the defaults.
         on_progress: Called after each frame that was written.
+        on_hang: Called with a sentence, from another thread, when nothing has moved for
+            ``settings.patience_seconds``: a codec hangs, which only the end of the process ends.
+            None logs it.
 
     Returns:
         What was found and done.
@@ -63,7 +76,9 @@ def restore_video(
         OutputError: The target cannot be written.
         SettingsError: Options contradict each other.
     """
-    return run_job(Path(source), Path(target), settings or RestoreSettings(), on_progress).report
+    return run_job(
+        Path(source), Path(target), settings or RestoreSettings(), on_progress, on_hang=on_hang
+    ).report
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,10 @@ def run_job(
     target: Path,
     settings: RestoreSettings,
     on_progress: OnProgress | None,
+    *,
     encode: Encode = encode_frames,
+    is_kept: bool = True,
+    on_hang: OnHang | None = None,
 ) -> JobResult:
     """Do what ``restore_video`` says, with any last stage.
 
@@ -92,39 +110,61 @@ def run_job(
         settings: Everything a user can choose.
         on_progress: Called after each frame that was written.
         encode: Called with the finished frames and the writer.
+        is_kept: What is finished outlives a run that is cut short, for the next to go on with.
+        on_hang: Called when nothing moves any more.
     """
     begun = time.perf_counter()
     chosen = choose_models(settings.model)
-    with VideoReader(source) as reader:
+    with VideoReader(source, settings.read) as reader:
         span = seconds_of(settings.span, reader)
-        recorder = FrameRecorder(settings.record_landmarks)
         clock = StageClock()
-        with VideoWriter(
-            target,
-            reader.info,
-            settings.encode,
-            start_seconds=span.start,
-            end_seconds=span.stop,
-        ) as writer:
+        with (
+            VideoWriter(
+                target,
+                reader.info,
+                settings.encode,
+                start_seconds=span.start,
+                end_seconds=span.stop,
+            ) as writer,
+            keeping(writer),
+        ):
+            num_notes = len(writer.notes)
+            size, tight = check_space(target, reader.info, settings.encode, _length(span, reader))
+            choices = [*chosen.choices, *reader.notes, *filter(None, [size])]
+            planned = [*writer.notes, *filter(None, [tight])]
             with loaded_networks(chosen, settings) as (networks, facts, network_choices):
-                choices = [*chosen.choices, *network_choices]
-                planned = list(writer.notes)
+                choices += network_choices
                 _tell(choices, planned)
                 started = time.perf_counter()
+                kept = None
+                if is_kept:
+                    job = describe_job(source, settings, facts)
+                    kept = writer.take_up(job, resume=settings.resume)
+                earlier = {} if kept is None else kept.state
+                recorder = FrameRecorder(settings.record_landmarks, earlier.get("frames"))
+                writer.state = partial(_state, recorder, reader.damage)
 
                 def write(items: Iterator[BlendedFrame]) -> Iterator[BlendedFrame]:
                     return encode(items, writer)
 
-                with restoring(reader, networks, write, span, settings, clock) as frames:
-                    _pull(frames, recorder, num_frames_in(reader, span), on_progress)
+                rest = _what_is_left(span, kept)
+                with _guarded(reader, writer, settings.patience_seconds, on_hang):
+                    if rest is not None:
+                        with restoring(reader, networks, write, rest, settings, clock) as frames:
+                            num_expected = num_frames_in(reader, span)
+                            _pull(frames, recorder, num_expected, on_progress)
+                    _require_frames(recorder, reader, settings.span)
+                    with clock.busy("encode"):
+                        writer.close()
                 device_notes = list(networks.restorer.notes)
-            _require_frames(recorder, reader, settings.span)
-            with clock.busy("encode"):
-                writer.close()
         wall_seconds = time.perf_counter() - started
-        late = [*writer.notes[len(planned) :], *device_notes, *_describe_damage(reader.damage)]
+        damage = reader.damage.plus(Damage(**earlier.get("damage", {})))
+        late = [*writer.notes[num_notes:], *device_notes, *_describe_damage(damage)]
         _tell([], late)
-        timings = describe_times(clock.times(), wall_seconds, started - begun, recorder.num_frames)
+        num_kept = 0 if kept is None else kept.num_frames
+        timings = describe_times(
+            clock.times(), wall_seconds, started - begun, recorder.num_frames - num_kept
+        )
         report = RestoreReport(
             schema_version=SCHEMA_VERSION,
             versions=describe_versions(),
@@ -133,7 +173,7 @@ def run_job(
             output=_describe_output(target, writer, span),
             settings=dataclasses.asdict(settings),
             models=facts,
-            frames=recorder.counts() | dataclasses.asdict(reader.damage),
+            frames=recorder.counts() | dataclasses.asdict(damage) | {"kept": num_kept},
             cuts=recorder.cuts,
             tracks=recorder.tracks(),
             timings={**timings, "peak_memory_bytes": peak_memory_bytes()},
@@ -141,6 +181,41 @@ def run_job(
             warnings=[*planned, *late],
         )
         return JobResult(report, clock.times(), wall_seconds, num_frames_in(reader, Span()))
+
+
+@contextmanager
+def _guarded(
+    reader: VideoReader, writer: VideoWriter, seconds: float, on_hang: OnHang | None
+) -> Iterator[None]:
+    """Raise the alarm when neither a picture is decoded nor one written for too long."""
+
+    def progress() -> tuple[int, ...]:
+        return reader.damage.num_pictures, writer.num_frames, writer.num_joined
+
+    def alarm() -> None:
+        text = f"nothing has moved for {seconds:.0f} s: a codec, or the disk, hangs"
+        if writer.kept_folder is not None:
+            text += f"; what is finished is kept in {writer.kept_folder}"
+        if on_hang is None:
+            logger.error("%s", text)
+        else:
+            on_hang(text)
+
+    with watching(progress, seconds, alarm):
+        yield
+
+
+def _state(recorder: FrameRecorder, damage: Damage) -> dict[str, Any]:
+    """Return what the next run must know if this one is cut short."""
+    return {"frames": recorder.state(), "damage": dataclasses.asdict(damage)}
+
+
+def _what_is_left(span: Span, kept: Kept | None) -> Span | None:
+    """Return the part of a span that is still to be done; None if an earlier run did it all."""
+    if kept is None:
+        return span
+    logger.info("going on with an unfinished run: %d frames are done", kept.num_frames)
+    return None if kept.next_seconds is None else Span(kept.next_seconds, span.stop)
 
 
 def _tell(choices: Sequence[str], warnings: Sequence[str]) -> None:
@@ -157,22 +232,26 @@ def _pull(
     on_progress: OnProgress | None,
 ) -> None:
     """Run the pipeline to its end."""
+    num_kept = recorder.num_frames
     for item in frames:
         recorder.add(item)
         if on_progress is not None:
-            on_progress(Progress(recorder.num_frames, num_frames_expected, item.frame.seconds))
+            seconds, done = item.frame.seconds, recorder.num_frames
+            on_progress(Progress(done, num_frames_expected, seconds, num_kept))
 
 
 def _describe_damage(damage: Damage) -> list[str]:
-    found = []
-    if damage.bad_packets:
-        found.append(f"{damage.bad_packets} damaged packets could not be decoded; left out")
-    if damage.corrupt_frames:
-        found.append(f"{damage.corrupt_frames} frames are damaged; kept as the decoder gave them")
-    if damage.clock_restarts:
-        found.append(
-            f"the film's clock starts anew {damage.clock_restarts} times; time goes on there"
-        )
+    counts = [
+        (damage.bad_packets, "damaged packets could not be decoded; left out"),
+        (
+            damage.lost_pictures,
+            "pictures are lost where the film is damaged; the one before is shown for longer",
+        ),
+        (damage.corrupt_frames, "frames are damaged; kept as the decoder gave them"),
+        (damage.mended_times, "packets had a damaged time; their pictures follow the one before"),
+        (damage.clock_restarts, "times the film's clock starts anew; time goes on there"),
+    ]
+    found = [f"{count} {what}" for count, what in counts if count]
     if damage.is_truncated:
         found.append("the film ends earlier than its file says: it is cut off")
     return found
@@ -193,6 +272,12 @@ def seconds_of(span: TimeSpan, reader: VideoReader) -> Span:
     if start is not None and stop is not None and start >= stop:
         raise RangeError(f"the range starts at {span.start} but ends at {span.end}")
     return Span(start, stop)
+
+
+def _length(span: Span, reader: VideoReader) -> Fraction | None:
+    """Return the length of a range; None if it is the whole film, or nobody knows."""
+    stop = span.stop or reader.info.duration_seconds
+    return None if span == Span() or stop is None else stop - (span.start or 0)
 
 
 def num_frames_in(reader: VideoReader, span: Span) -> int | None:

@@ -1,8 +1,9 @@
 """When things happen: exact, increasing times from containers that are often vague.
 
 Three clocks, for decoded pictures, for packets that are copied, and for decoded sound, and one rule
-they share: where recordings were joined end to end and the timestamps start anew (DVDs and camera
-cards do this), time goes on.
+they share: where timestamps start anew time goes on. That is a last resort, for each track by
+itself: in containers where recordings may simply follow one another, ``timeline.py`` has brought
+all tracks onto one time line before.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ class _Splice(Generic[T]):
 class PictureClock:
     """Gives every decoded picture a strictly increasing timestamp.
 
-    Old containers leave out presentation times or contradict themselves. As in FFmpeg's
-    best-effort timestamp, presentation times are believed until they have run backwards more often
-    than decoding times have.
+    Old containers leave out presentation times or contradict themselves. A time that does not grow
+    is moved to half a picture behind the one before. Nothing else is remembered of the past, so
+    that the times do not depend on where reading began; FFmpeg's best-effort timestamp, which
+    counts faults through the whole film, does.
     """
 
     def __init__(self, rate: Fraction, time_base: Fraction) -> None:
@@ -51,9 +53,6 @@ class PictureClock:
         self.step = max(1, round(1 / (rate * time_base)))
         """Length of the latest picture in units of the time base, as far as is known."""
         self._splice = _Splice(0, max(1, round(1 / time_base)))
-        self._pts_faults = self._dts_faults = 0
-        self._pts: int | None = None
-        self._dts: int | None = None
         self._last: int | None = None
 
     @property
@@ -63,25 +62,15 @@ class PictureClock:
 
     def time_of(self, picture: VideoFrame) -> int:
         """Return the time of the next picture, in units of the time base."""
-        time = self._believed(picture.pts, picture.dts)
+        time = picture.pts if picture.pts is not None else picture.dts
         if time is None:
             time = 0 if self._last is None else self._last + self.step
         else:
             time = self._splice.mend(time, self._last, self.step)
         if self._last is not None and time <= self._last:
-            time = self._last + 1
+            time = self._last + max(1, self.step // 2)
         self._last, self.step = time, picture.duration or self.step
         return time
-
-    def _believed(self, pts: int | None, dts: int | None) -> int | None:
-        if dts is not None:
-            self._dts_faults += self._dts is not None and dts <= self._dts
-        if pts is not None:
-            self._pts_faults += self._pts is not None and pts <= self._pts
-        self._dts = dts if dts is not None else pts if pts is not None else self._dts
-        self._pts = pts if pts is not None else dts if dts is not None else self._pts
-        believes_pts = dts is None or self._pts_faults <= self._dts_faults
-        return pts if pts is not None and believes_pts else dts
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ The choice is tried out before any work begins; the real stream is opened with t
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,13 +19,21 @@ from av.video.stream import VideoStream
 
 from vidrestore.contracts import FrameGeometry, PixelLayout
 from vidrestore.errors import OutputError, SettingsError
-from vidrestore.media.containers import Container, suffixes_for_video
+from vidrestore.media.containers import Container, language_for, suffixes_for_video
+from vidrestore.media.encoder_options import options_for
 from vidrestore.media.opening import explain
-from vidrestore.media.pixels import FULL_RANGE, LIMITED_RANGE, UNSPECIFIED, is_rgb, matrix_tag
+from vidrestore.media.pixels import (
+    FULL_RANGE,
+    LIMITED_RANGE,
+    UNSPECIFIED,
+    is_planar,
+    is_rgb,
+    matrix_tag,
+    sampling_and_bits,
+)
 from vidrestore.media.probe import ColourTags, SourceInfo, VideoTrack
 from vidrestore.settings import EncodeSettings, VideoCodec
 
-_PLANAR = re.compile(r"yuv(420|422|444)p(?:(\d+)le)?")
 _X26X_PRESETS = (
     "ultrafast", "superfast", "veryfast", "faster", "fast",
     "medium", "slow", "slower", "veryslow", "placebo",
@@ -83,10 +90,10 @@ class Encoder:
 
     def format_for(self, layout_name: str) -> str:
         """Choose the nearest format it takes: same chroma first, then no bits lost."""
-        sampling, bits = _sampling_and_bits(layout_name)
+        sampling, bits = sampling_and_bits(layout_name)
 
         def distance(name: str) -> tuple[bool, bool, int]:
-            its_sampling, its_bits = _sampling_and_bits(name)
+            its_sampling, its_bits = sampling_and_bits(name)
             return (its_sampling != sampling, its_bits < bits, abs(its_bits - bits))
 
         return min(sorted(self.formats), key=distance)
@@ -95,16 +102,9 @@ class Encoder:
         """Round a size up to what the encoder takes in one of its formats."""
         if not self.needs_even_size:
             return width, height
-        sampling, _ = _sampling_and_bits(name)
+        sampling, _ = sampling_and_bits(name)
         wide = width + (width % 2 if sampling in ("420", "422") else 0)
         return wide, height + (height % 2 if sampling == "420" else 0)
-
-
-def _sampling_and_bits(name: str) -> tuple[str, int]:
-    match = _PLANAR.fullmatch(name)
-    if match is None:
-        raise ValueError(f"{name} is not a planar YUV format")
-    return match[1], int(match[2] or 8)
 
 
 def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
@@ -118,20 +118,34 @@ def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
     if settings.codec not in container.codecs:
         better = " or ".join(suffixes_for_video(settings.codec))
         raise OutputError(f"{container.suffix} cannot hold {coder.title}: name the output {better}")
-    try:
-        formats = av.codec.Codec(coder.name, "w").video_formats or []
-    except av.codec.codec.UnknownCodecError as error:
-        raise OutputError(f"this PyAV has no {coder.title} encoder ({coder.name})") from error
     encoder = Encoder(
         codec=settings.codec,
         name=coder.name,
         title=coder.title,
         options=_options(settings, coder),
-        formats=frozenset(f.name for f in formats if _PLANAR.fullmatch(f.name)),
+        formats=_formats(coder),
         needs_even_size=coder.needs_even_size,
     )
     _try_out(encoder)
     return encoder
+
+
+def _formats(coder: _Coder) -> frozenset[str]:
+    try:
+        formats = av.codec.Codec(coder.name, "w").video_formats or []
+    except av.codec.codec.UnknownCodecError as error:
+        raise OutputError(f"this PyAV has no {coder.title} encoder ({coder.name})") from error
+    return frozenset(f.name for f in formats if is_planar(f.name))
+
+
+def codecs_that_take(name: str) -> list[VideoCodec]:
+    """List the codecs that take a planar format as it is, the usual ones first."""
+    return [codec for codec, coder in _CODERS.items() if name in _formats(coder)]
+
+
+def default_crf(codec: VideoCodec) -> int:
+    """Return the constant quality that is used unless the user says otherwise; 0 for FFV1."""
+    return _CODERS[codec].crf or 0
 
 
 def _options(settings: EncodeSettings, coder: _Coder) -> Mapping[str, str]:
@@ -203,7 +217,7 @@ def output_colour(video: VideoTrack, layout: PixelLayout) -> ColourTags:
         matrix, colour_range = tags.matrix or UNSPECIFIED, tags.range
     if layout.is_full_range:
         colour_range = FULL_RANGE
-    return ColourTags(matrix, tags.primaries, tags.transfer, colour_range)
+    return ColourTags(matrix, tags.primaries, tags.transfer, colour_range, tags.chroma_location)
 
 
 def add_video_stream(
@@ -230,8 +244,8 @@ def add_video_stream(
     if not isinstance(stream, VideoStream):
         raise OutputError(f"{encoder.name} does not code video")
     context = stream.codec_context
-    context.options = dict(encoder.options)
     context.pix_fmt = name = encoder.format_for(layout.name)
+    context.options = options_for(video, encoder.codec, encoder.options, name)
     context.width, context.height = encoder.coded_size(geometry.width, geometry.height, name)
     context.time_base = fine_time_base(video.time_base)
     context.thread_type = "AUTO"  # PyAV would choose slices, which cost x264 quality
@@ -247,9 +261,9 @@ def add_video_stream(
         context.sample_aspect_ratio = geometry.pixel_aspect
     stream.set_display_matrix(_display_matrix(video, geometry))
     stream.disposition = video.disposition  # type: ignore[assignment]  # an int to PyAV
-    for name, value in (("language", video.language), ("title", video.title)):
-        if value:
-            stream.metadata[name] = value
+    language = language_for(out.format.name, video.language or "")
+    named = {"language": language, "title": video.title, "handler_name": video.handler}
+    stream.metadata.update({name: value for name, value in named.items() if value})
     _open(context, encoder)
     return stream
 

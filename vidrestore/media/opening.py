@@ -37,8 +37,15 @@ DAMAGE = (
     av.ArgumentError,
     av.UndefinedError,
 )
+MOST_SIDE, MOST_PIXELS = 16_384, 1 << 27
+"""The largest pictures that are read; what claims to be larger is damaged, or would not fit."""
+_LIMITS = {"max_pixels": str(MOST_PIXELS)}
 _STILL_FORMATS = frozenset({"image2", "image2pipe", "ico"})
 _MOST_TRIES = 1000
+_BOXES = frozenset(
+    {b"ftyp", b"mdat", b"moov", b"wide", b"free", b"skip", b"uuid", b"udta", b"meta"}
+)
+_MOST_BOXES = 1000
 # A play list may name local files only; nothing is fetched behind the user's back.
 _CONTAINER_OPTIONS = {"protocol_whitelist": "file"}
 
@@ -59,20 +66,50 @@ def open_source(path: Path) -> av.container.InputContainer:
     url = f"file:{path.absolute()}"
     try:
         try:
-            container = av.open(url, "r", container_options=_CONTAINER_OPTIONS)
+            container = av.open(url, "r", options=_LIMITS, container_options=_CONTAINER_OPTIONS)
         except UnicodeDecodeError:  # tags written by old recorders are not UTF-8
             container = av.open(
                 url,
                 "r",
+                options=_LIMITS,
                 container_options=_CONTAINER_OPTIONS,
                 metadata_encoding="cp1252",
                 metadata_errors="replace",
             )
     except av.FFmpegError as error:
-        raise MediaOpenError(f"cannot open {path} as a video: {explain(error)}") from error
+        reason = f" as a video: {explain(error)}"
+        try:
+            reason = _why_not(path) or reason
+        except OSError as failure:
+            reason = f": {failure.strerror}"
+        raise MediaOpenError(f"cannot open {path}{reason}") from error
     # PyAV asks for invented timestamps; for DivX with packed B-frames they come out of order.
     container.flags &= ~cast(int, av.container.Flags.gen_pts.value)
     return container
+
+
+def _why_not(path: Path) -> str:
+    """Say what an MP4 or MOV that cannot be opened lacks; empty if it is none."""
+    size, at, is_cut = path.stat().st_size, 0, False
+    names: list[bytes] = []
+    with path.open("rb") as file:
+        while at + 8 <= size and len(names) < _MOST_BOXES:
+            file.seek(at)
+            head = file.read(16)
+            length, name = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:], "big")
+            if name not in _BOXES or (length < 8 and length != 0):
+                break
+            names.append(name)
+            is_cut = at + length > size
+            at = at + length if length else size
+    if not names or names[0] not in (b"ftyp", b"mdat", b"wide"):
+        return ""
+    if b"moov" not in names:
+        lost = ", and it is cut off" if is_cut else ""
+        return f": its index (moov) is missing{lost}; the recording was not finished"
+    return ": it is cut off within its index (moov)" if is_cut else ""
 
 
 def _require_file(path: Path) -> None:
@@ -88,6 +125,11 @@ def _require_file(path: Path) -> None:
         raise MediaOpenError(f"{path} is not a regular file; copy the video to a file first")
     if facts.st_size == 0:
         raise MediaOpenError(f"{path} is empty (0 bytes)")
+
+
+def limit_size(stream: av.video.stream.VideoStream) -> None:
+    """Make a decoder refuse pictures of absurd size before it asks for memory."""
+    stream.codec_context.options = {**stream.codec_context.options, **_LIMITS}
 
 
 def is_still(container: av.container.InputContainer) -> bool:
@@ -125,11 +167,24 @@ def require_film_stream(
     stream = film_stream(container)
     if stream is not None and container.format.name != "tty":  # tty: any text can be "decoded"
         return stream
+    missing = _why_not(path)
+    if missing:
+        raise MediaOpenError(f"cannot open {path}{missing}")
+    if any(_has_no_size(other) for other in container.streams.video):
+        raise MediaOpenError(
+            f"{path} does not say how large its pictures are, or says they are larger than "
+            f"{MOST_PIXELS >> 20} million pixels; is it damaged?"
+        )
     if container.streams.audio:
         raise MediaOpenError(f"{path} holds sound but no video")
     if any(s.type == "video" and s.codec_context is None for s in container.streams):
         raise MediaOpenError(f"{path} holds video in a format that cannot be decoded here")
     raise MediaOpenError(f"{path} holds no video")
+
+
+def _has_no_size(stream: av.video.stream.VideoStream) -> bool:
+    is_film = stream.codec_context is not None and not stream.disposition & NOT_A_FILM
+    return is_film and stream.codec_context.width <= 0
 
 
 def origin_of(container: av.container.InputContainer) -> Fraction:
@@ -172,6 +227,8 @@ class Packets:
                 num_tries += 1
             except av.InvalidDataError:
                 break
+            except IndexError:  # PyAV fails at the end if tracks came up that were not announced
+                return
             else:
                 return
         self.is_broken = True

@@ -5,9 +5,11 @@ It reads from a handle of its own, step by step with the pictures, so that nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING
 
 import av
@@ -15,17 +17,29 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Discard, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
+from av.video.stream import VideoStream
 
 from vidrestore.media.clock import Window
-from vidrestore.media.opening import Packets, open_source, reading
+from vidrestore.media.containers import language_for
+from vidrestore.media.mending import MendedPackets
+from vidrestore.media.opening import open_source, reading
 from vidrestore.media.plan import TrackAction, TrackPlan
-from vidrestore.media.probe import SourceInfo, stream_title
-from vidrestore.media.tracks import CodedTrack, CopiedTrack, TimedPacket
+from vidrestore.media.probe import SourceInfo, stream_tag, stream_title
+from vidrestore.media.subtitles import ConvertedSubtitles
+from vidrestore.media.timecode import timecode_after
+from vidrestore.media.timed import TimedPacket, Track
+from vidrestore.media.tracks import CodedTrack, CopiedPictures, CopiedTrack
 
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-_STREAM_TAGS = ("language", "title", "handler_name")
+# What containers write of themselves, or what will not be true of the output.
+_NOT_STREAM_TAGS = re.compile(
+    r"bps|duration|encoder|filename|mimetype|name|number_of_.*|vendor_id|.*_statistics_.*|bps-.*"
+    r"|duration-.*|source_id.*",
+    re.IGNORECASE,
+)
 _FORMAT_TAGS = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 _UNKNOWN_TYPE = "application/octet-stream"
 _SEEK_BACK = (1, 10, 60)
@@ -58,7 +72,7 @@ class Passthrough:
         """
         self._source, self._window, self._out = source, window, out
         self._container = open_source(source.path)
-        self._tracks: dict[int, CopiedTrack | CodedTrack] = {}
+        self._tracks: dict[int, Track] = {}
         self._covers: list[Packet[Stream]] = []
         self._packets: Iterator[Packet[Stream]] | None = None
         self._next: TimedPacket | None = None
@@ -67,42 +81,64 @@ class Passthrough:
         for plan in plans:
             if plan.action is not TrackAction.DROPPED:
                 self._add(plan)
-        for name, value in self._container.metadata.items():
-            if name.lower() not in _FORMAT_TAGS:
-                out.metadata[name] = value
+        out.metadata.update(format_tags(self._container.metadata))
         out.set_chapters(self._chapters())
+        if source.video.timecode:
+            out.streams.video[0].metadata["timecode"] = self._timecode(source.video.timecode)
+
+    def _timecode(self, timecode: str) -> str:
+        """Return the time code of the first picture wanted; the muxers write a track of it."""
+        video = self._source.video
+        start = self._window.shift - self._source.origin - video.start_seconds
+        return timecode_after(
+            timecode, max(0, ceil(start * video.nominal_rate)), video.nominal_rate
+        )
 
     def _add(self, plan: TrackPlan) -> None:
         source = self._container.streams[plan.source_index]
-        stream = self._add_track(self._out, source, plan)
-        for name, value in (*source.metadata.items(), ("title", stream_title(source))):
-            if value and name.lower() in _STREAM_TAGS:
-                stream.metadata[name.lower()] = value
+        stream = self._add_track(source, plan)
+        tags = {name.lower(): value for name, value in source.metadata.items() if value}
+        title = stream_title(source)
+        if title:
+            tags["title"] = title
+        if "language" in tags:
+            tags["language"] = language_for(self._out.format.name, tags["language"])
+        for name, value in tags.items():
+            if not _NOT_STREAM_TAGS.fullmatch(name):
+                stream.metadata[name] = value
         self.numbers[plan.source_index] = stream.index
 
-    def _add_track(self, out: OutputContainer, source: Stream, plan: TrackPlan) -> Stream:
+    def _add_track(self, source: Stream, plan: TrackPlan) -> Stream:
         if isinstance(source, AttachmentStream):
-            return out.add_attachment(
+            return self._out.add_attachment(
                 source.name or "attachment", source.mimetype or _UNKNOWN_TYPE, source.data
             )
         if plan.kind == "cover":
-            return self._add_cover(out, source)
-        track: CopiedTrack | CodedTrack
-        if plan.action is TrackAction.ENCODED_TO_AAC and isinstance(source, AudioStream):
-            track = CodedTrack(out, source, self._window)
-        else:
-            track = CopiedTrack(out, source, self._window)
+            return self._add_cover(source)
+        track = self._new_track(source, plan)
         self._tracks[plan.source_index] = track
         track.stream.disposition = source.disposition
         return track.stream
 
-    def _add_cover(self, out: OutputContainer, source: Stream) -> Stream:
+    def _new_track(self, source: Stream, plan: TrackPlan) -> Track:
+        if plan.action is TrackAction.ENCODED_TO_AAC and isinstance(source, AudioStream):
+            return CodedTrack(self._out, source, self._window)
+        if plan.action is TrackAction.CONVERTED and isinstance(source, SubtitleStream):
+            words = "mov_text" if self._out.format.name in ("mp4", "mov") else "subrip"
+            return ConvertedSubtitles(self._out, source, words, self._window)
+        if isinstance(source, VideoStream):
+            return CopiedPictures(self._out, source, self._window)
+        return CopiedTrack(self._out, source, self._window)
+
+    def _add_cover(self, source: Stream) -> Stream:
+        out = self._out
         with open_source(self._source.path) as container:
             packets = container.demux(container.streams[source.index])
             image = next((bytes(packet) for packet in packets if packet.size), b"")
         if out.format.name == "matroska":
             kind = "png" if source.codec_context.name == "png" else "jpeg"
-            return out.add_attachment(f"cover.{kind}", f"image/{kind}", image)
+            name = stream_tag(source, "filename") or f"cover.{kind}"
+            return out.add_attachment(name, f"image/{kind}", image)
         stream = out.add_stream_from_template(source, opaque=True)
         stream.disposition = Disposition.attached_pic
         packet: Packet[Stream] = Packet(image)
@@ -133,8 +169,11 @@ class Passthrough:
         while (timed := self._upcoming()) is not None:
             if until is not None and timed.begin > until:
                 self._next = timed
-                return
+                break
             self._tracks[timed.packet.stream.index].take(timed)
+        if until is not None:
+            for track in self._tracks.values():
+                track.advance(until)
 
     def _upcoming(self) -> TimedPacket | None:
         """Return the packet held back the last time, or read one; None at the end."""
@@ -153,8 +192,7 @@ class Passthrough:
         """Write what is left, to the end of the film or of the range."""
         self.pump(None)
         for track in self._tracks.values():
-            if isinstance(track, CodedTrack):
-                track.flush()
+            track.flush()
 
     def close(self) -> None:
         """Let go of the source."""
@@ -164,11 +202,18 @@ class Passthrough:
     @property
     def notes(self) -> list[str]:
         """What went wrong on the way."""
-        return [
-            f"{track.num_bad_packets} damaged packets of track {index} were left out"
-            for index, track in self._tracks.items()
-            if track.num_bad_packets
-        ]
+        notes = []
+        for index, track in self._tracks.items():
+            if track.num_bad_packets:
+                notes.append(
+                    f"{track.num_bad_packets} damaged packets of track {index} were left out"
+                )
+            if isinstance(track, CopiedPictures) and track.late_start is not None:
+                notes.append(
+                    f"the pictures of track {index} begin {float(track.late_start):.2f} s into the "
+                    "range: copied pictures can only begin with a key frame"
+                )
+        return notes
 
     def _time_of(self, packet: Packet[Stream]) -> Fraction | None:
         """Return the output time of a packet, None if it has none."""
@@ -178,7 +223,7 @@ class Passthrough:
     def _wanted_packets(self) -> Iterator[Packet[Stream]]:
         """Read the packets of the kept tracks, within the range and not much beyond."""
         length, film = self._window.length, self._source.video.index
-        unfinished = self._sound_indices()
+        unfinished = self._steady_indices()
         for packet in self._packets_from_start():
             time = self._time_of(packet)
             if length is not None and time is not None and time >= length:
@@ -188,17 +233,25 @@ class Passthrough:
             if packet.size and packet.stream.index in self._tracks:
                 yield packet
 
-    def _sound_indices(self) -> set[int]:
+    def _steady_indices(self) -> set[int]:
+        """Tell which tracks always have a next packet soon."""
         return {
             index
             for index in self._tracks
+            if isinstance(self._container.streams[index], AudioStream | VideoStream)
+        }
+
+    def _sound_indices(self) -> set[int]:
+        return {
+            index
+            for index in self._steady_indices()
             if isinstance(self._container.streams[index], AudioStream)
         }
 
     def _packets_from_start(self) -> Iterator[Packet[Stream]]:
         """Read from the start of the range or a little before it."""
         start = self._window.shift
-        if self._window.has_start:
+        if self._window.has_start and self._source.timeline.can_seek:
             for back in _SEEK_BACK:
                 if start - back <= self._source.origin:
                     break
@@ -236,4 +289,17 @@ class Passthrough:
         for stream in self._container.streams:
             if stream.index not in wanted:
                 stream.discard = Discard.all
-        return iter(Packets(self._container, [self._container.streams[i] for i in sorted(wanted)]))
+        streams = [self._container.streams[i] for i in sorted(wanted)]
+        return iter(MendedPackets(self._container, streams, self._source.timeline))
+
+
+def format_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Choose the container's tags that are true of the output too."""
+    kept = {}
+    for name, value in tags.items():
+        base, _, language = name.rpartition("-")
+        is_double = len(language) == 3 and base in tags  # "location-eng" beside "location"
+        if name.lower() not in _FORMAT_TAGS and not is_double:
+            # Matroska writes all names in capitals, and QuickTime's are known in small letters only
+            kept[name.lower() if name.isupper() else name] = value
+    return kept

@@ -33,6 +33,7 @@ _EXACT = int(
 """The scaler's default darkens luma by one step at each trip between RGB and YUV; these do not."""
 _FAST = int(Interpolation.BILINEAR)
 _DIRECT = re.compile(r"yuv[ja]?(420|422|444)p(?:(9|10|12|14|16)le)?")
+_PLANAR = re.compile(r"yuv(420|422|444)p(?:(\d+)le)?")
 _CODED_BITS = (8, 9, 10, 12, 14, 16)
 
 
@@ -120,6 +121,23 @@ def planar_name(pixel_format: str) -> str:
         sampling = {(64, 64): "444", (32, 64): "422"}.get(chroma, "420")
     bits = min((b for b in _CODED_BITS if b >= bits_of(pixel_format)), default=16)
     return f"yuv{sampling}p" if bits == 8 else f"yuv{sampling}p{bits}le"
+
+
+def is_planar(name: str) -> bool:
+    """Tell whether pictures may travel in this format."""
+    return _PLANAR.fullmatch(name) is not None
+
+
+def sampling_and_bits(name: str) -> tuple[str, int]:
+    """Take the name of a planar format apart.
+
+    >>> sampling_and_bits("yuv422p10le")
+    ('422', 10)
+    """
+    match = _PLANAR.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name} is not a planar YUV format")
+    return match[1], int(match[2] or 8)
 
 
 def _layout(

@@ -10,32 +10,42 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
-import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import AttachmentStream, Disposition, Stream
+from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vidrestore.errors import MediaOpenError
+from vidrestore.media.chroma import chroma_location
+from vidrestore.media.hdr import HdrMetadata, hdr_metadata
+from vidrestore.media.length import duration_of, nominal_rate, num_frames_estimate
 from vidrestore.media.opening import (
     DAMAGE,
+    MOST_PIXELS,
+    MOST_SIDE,
     NOT_A_FILM,
     Packets,
+    limit_size,
     open_source,
     origin_of,
     reading,
     require_film_stream,
 )
 from vidrestore.media.pixels import UNSPECIFIED, bits_of
+from vidrestore.media.timeline import Timeline, can_start_anew, scan
 
-_FALLBACK_RATE = Fraction(25)
+CHAPTERS, TIMECODE = "chapters", "timecode"
+"""What the tracks of MP4 and MOV are called that hold nothing of their own."""
+_MOST_TRIED = 1000
+"""Packets without a picture after which there will be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,8 @@ class ColourTags:
     transfer: int = UNSPECIFIED
     range: int = 0
     """0 unspecified, 1 limited, 2 full."""
+    chroma_location: int | None = None
+    """Where the colour samples of 4:2:0 lie, 0 to 5, see ``chroma.py``; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +97,11 @@ class VideoTrack:
     disposition: int = int(Disposition.default)
     language: str | None = None
     title: str | None = None
+    hdr: HdrMetadata | None = None
+    timecode: str | None = None
+    """Of the first picture, hours:minutes:seconds:frames; a ``;`` says that numbers are dropped."""
+    handler: str | None = None
+    """What QuickTime calls the track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +125,7 @@ class OtherTrack:
     kind: str
     """``subtitle``, ``attachment``, ``cover``, ``data`` or ``video`` (a second film)."""
     codec: str
+    """FFmpeg's canonical name, `CHAPTERS` or `TIMECODE`; empty if it is unknown."""
     language: str | None = None
     title: str | None = None
     """Title, or file name of an attachment."""
@@ -129,6 +147,13 @@ class SourceInfo:
     others: tuple[OtherTrack, ...] = ()
     num_chapters: int = 0
     tags: Mapping[str, str] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
+    """How time goes on where recordings were joined."""
+
+    @property
+    def is_quicktime(self) -> bool:
+        """It is an MP4, a MOV or one of their kin."""
+        return "mp4" in self.container.split(",")
 
 
 def probe(path: Path) -> SourceInfo:
@@ -141,31 +166,52 @@ def probe(path: Path) -> SourceInfo:
     path = Path(path)
     with open_source(path) as container, reading(path):
         stream = require_film_stream(container, path)
+        _require_bearable(path, stream.codec_context.width, stream.codec_context.height)
+        limit_size(stream)
+        stream.thread_type = "NONE"  # a single picture is wanted; it shall not fill several threads
         picture = _first_picture(container, stream)
         try:
             if picture is None:
                 raise MediaOpenError(f"not one picture of {path} can be decoded; is it damaged?")
-            return _describe(path, container, stream, picture)
+            _require_bearable(path, picture.width, picture.height)
+            return _describe(path, container, stream, picture, _timeline(path, stream.index))
         finally:
             stream.codec_context.flush_buffers()
 
 
+def _require_bearable(path: Path, width: int, height: int) -> None:
+    if max(width, height) > MOST_SIDE or width * height > MOST_PIXELS:
+        raise MediaOpenError(
+            f"{path} says its pictures are {width}x{height}: more than {MOST_SIDE} on a side or "
+            f"{MOST_PIXELS >> 20} million pixels is damage, or too much to work on"
+        )
+
+
+def _timeline(path: Path, film_index: int) -> Timeline:
+    with open_source(path) as container:
+        return scan(container, film_index) if can_start_anew(container) else Timeline()
+
+
 def _first_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
-    for packet in Packets(container, [stream]):
+    for packet in islice(Packets(container, [stream]), _MOST_TRIED):
         try:
             pictures = cast("list[VideoFrame]", packet.decode())
         except DAMAGE:
-            continue
+            pictures = []
         if pictures:
             return pictures[0]
     return None
 
 
 def _describe(
-    path: Path, container: InputContainer, stream: VideoStream, picture: VideoFrame
+    path: Path,
+    container: InputContainer,
+    stream: VideoStream,
+    picture: VideoFrame,
+    timeline: Timeline,
 ) -> SourceInfo:
     origin = origin_of(container)
-    duration = _duration(container, origin)
+    duration = duration_of(container, origin, timeline)
     audio, others = [], []
     for other in container.streams:
         if isinstance(other, AudioStream):
@@ -177,38 +223,25 @@ def _describe(
         container=container.format.name,
         duration_seconds=duration,
         origin=origin,
-        video=_video_track(stream, picture, origin, duration),
+        video=_video_track(stream, picture, origin, duration, timeline),
         audio=tuple(audio),
         others=tuple(others),
         num_chapters=len(container.chapters()),
         tags=dict(container.metadata),
+        timeline=timeline,
     )
 
 
-def _duration(container: InputContainer, origin: Fraction) -> Fraction | None:
-    ends = [
-        ((stream.start_time or 0) + stream.duration) * stream.time_base - origin
-        for stream in container.streams
-        if stream.type in ("video", "audio")
-        and stream.duration
-        and stream.time_base
-        and not (stream.type == "video" and stream.disposition & NOT_A_FILM)
-    ]
-    if ends:
-        return max(ends)
-    if not container.duration:
-        return None
-    whole = Fraction(container.duration, av.time_base)
-    # Matroska counts from zero, wherever its first picture is
-    return whole - origin if "matroska" in container.format.name and whole > origin else whole
-
-
 def _video_track(
-    stream: VideoStream, picture: VideoFrame, origin: Fraction, duration: Fraction | None
+    stream: VideoStream,
+    picture: VideoFrame,
+    origin: Fraction,
+    duration: Fraction | None,
+    timeline: Timeline,
 ) -> VideoTrack:
     if not stream.time_base:
         raise MediaOpenError(f"stream {stream.index} has no clock")
-    rate = _nominal_rate(stream)
+    rate = nominal_rate(stream, timeline)
     start = stream.start_time if picture.pts is None else picture.pts
     turn, matrix = _display_matrix(picture)
     return VideoTrack(
@@ -219,7 +252,7 @@ def _video_track(
         pixel_format=picture.format.name,
         bits=bits_of(picture.format.name),
         nominal_rate=rate,
-        num_frames_estimate=_num_frames(stream, rate, duration),
+        num_frames_estimate=num_frames_estimate(stream, rate, duration, timeline),
         time_base=stream.time_base,
         start_seconds=max(Fraction(0), (start or 0) * stream.time_base - origin),
         pixel_aspect=_pixel_aspect(stream),
@@ -230,27 +263,19 @@ def _video_track(
             primaries=picture.color_primaries,
             transfer=picture.color_trc,
             range=picture.color_range,
+            chroma_location=chroma_location(
+                codec_name(stream), picture.format.name, stream.codec_context.extradata
+            ),
         ),
         is_interlaced_flagged=picture.interlaced_frame,
         display_matrix=matrix,
         disposition=int(stream.disposition),
         language=stream.metadata.get("language"),
         title=stream_title(stream),
+        hdr=hdr_metadata(picture),
+        timecode=stream_tag(stream, "timecode"),
+        handler=stream_tag(stream, "handler_name"),
     )
-
-
-def _nominal_rate(stream: VideoStream) -> Fraction:
-    guess, average = stream.guessed_rate, stream.average_rate
-    if guess and average and guess > average * Fraction(3, 2):
-        return average  # a phone's varying rate: the guess is the grid its times lie on
-    return guess or average or _FALLBACK_RATE
-
-
-def _num_frames(stream: VideoStream, rate: Fraction, duration: Fraction | None) -> int | None:
-    by_time = math.ceil(duration * rate) if duration else None
-    if stream.frames and by_time:  # frames that an edit list hides are counted in stream.frames
-        return min(stream.frames, by_time)
-    return stream.frames or by_time
 
 
 def _pixel_aspect(stream: VideoStream) -> Fraction:
@@ -275,6 +300,11 @@ def _display_matrix(
 
 def _sign(number: int) -> int:
     return -1 if number < 0 else 1
+
+
+def stream_tag(stream: Stream, name: str) -> str | None:
+    """Return a tag of a stream; Matroska writes the names in capitals."""
+    return next((value for key, value in stream.metadata.items() if key.lower() == name), None)
 
 
 def stream_title(stream: Stream) -> str | None:
@@ -305,13 +335,17 @@ def _other_track(stream: Stream) -> OtherTrack:
     kind: str = stream.type
     if kind == "video" and stream.disposition & NOT_A_FILM:
         kind = "cover"
-    title = stream_title(stream)
+    title, codec = stream_title(stream), codec_name(stream)
     if isinstance(stream, AttachmentStream):
         title = stream.name
+    if kind == "data" and stream.discard == Discard.all:
+        codec = CHAPTERS  # the demuxer has read them already
+    elif kind == "data" and not codec and "timecode" in stream.metadata:
+        codec = TIMECODE
     return OtherTrack(
         index=stream.index,
         kind=kind,
-        codec=codec_name(stream),
+        codec=codec,
         language=stream.metadata.get("language"),
         title=title,
     )

@@ -1,133 +1,38 @@
 """A film becomes frames: in order, each with an exact time, from any moment on.
 
-Damage is counted and decoding goes on; nothing is filtered or turned here.
+Damage is counted and decoding goes on. Pictures of two fields are made whole; else nothing is
+filtered, and nothing is turned.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
-import av
-from av.stream import Discard
 from av.video.frame import VideoFrame
 
 from vidrestore.contracts import Frame, FrameGeometry
 from vidrestore.errors import RangeError
-from vidrestore.media.clock import PictureClock
-from vidrestore.media.opening import DAMAGE, Packets, open_source, reading, require_film_stream
+from vidrestore.media.decoding import Damage as Damage
+from vidrestore.media.decoding import Decoding
+from vidrestore.media.deinterlace import NEIGHBOURS, Deinterlacer, ShownPicture, plan_fields
+from vidrestore.media.fields import FieldReport, measure_fields
+from vidrestore.media.opening import reading
 from vidrestore.media.pixels import PictureReader
 from vidrestore.media.probe import SourceInfo, probe
+from vidrestore.settings import Deinterlace, ReadSettings
 
-_BACK_OFF_SECONDS = (0, 1, 4, 16)
-"""How much further back to seek when a container's index lands late (MPEG-TS and -PS do)."""
-_HEADER_DURATION = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "asf")
-"""Containers whose headers say how long the film should be; others measure what is there."""
-_TRUNCATED_SECONDS = Fraction(1, 2)
-
-
-@dataclass(slots=True)
-class Damage:
-    """What was wrong with the pictures read so far."""
-
-    bad_packets: int = 0
-    """Packets the decoder refused; the pictures in them are lost."""
-    corrupt_frames: int = 0
-    """Pictures the decoder itself flagged as damaged; they are kept."""
-    is_truncated: bool = False
-    """The film ended well before its container says, or could not be read on."""
-    clock_restarts: int = 0
-    """Joints at which the film's own timestamps start anew; time goes on there."""
-
-
-class _Decoding:
-    """One open handle on the film, decoding its pictures from wherever it was sent."""
-
-    def __init__(self, info: SourceInfo, damage: Damage) -> None:
-        self._info = info
-        self._damage = damage
-        self._container = open_source(info.path)
-        self._stream = require_film_stream(self._container, info.path)
-        self._stream.thread_type = "AUTO"  # PyAV would choose slices only
-        for other in self._container.streams:
-            if other.index != self._stream.index:
-                other.discard = Discard.all
-        self.is_open = True
-
-    def seek(self, seconds: Fraction) -> bool:
-        """Go to the last key frame before ``seconds`` (container time); False if it cannot."""
-        try:
-            self._container.seek(
-                int(seconds / self._info.video.time_base), stream=self._stream, backward=True
-            )
-        except av.FFmpegError:  # raw streams have nothing to seek by; the handle is then useless
-            return False
-        return True
-
-    def pictures(self) -> Iterator[tuple[int, VideoFrame]]:
-        """Decode to the end: timestamps in units of the stream's time base, and pictures."""
-        video = self._info.video
-        clock = PictureClock(video.nominal_rate, video.time_base)
-        time: int | None = None
-        try:
-            packets = Packets(self._container, [self._stream])
-            for packet in packets:
-                try:
-                    pictures = cast("list[VideoFrame]", packet.decode())
-                except DAMAGE:
-                    self._damage.bad_packets += 1
-                    continue
-                for picture in pictures:
-                    time = clock.time_of(picture)
-                    yield time, picture
-                    if not self.is_open:
-                        raise ValueError("the reader was closed while its frames were being read")
-        finally:
-            self._damage.clock_restarts += clock.num_restarts
-        self._damage.is_truncated |= packets.is_broken
-        end = self._promised_end()
-        if end is not None and time is not None:
-            missing = end - (time + clock.step) * video.time_base
-            self._damage.is_truncated |= missing > _TRUNCATED_SECONDS
-
-    def shown_times(self) -> list[int] | None:
-        """Read when packets are shown, sorted, without decoding; None if they do not tell."""
-        times: list[int] = []
-        latest, second = 0, round(1 / self._info.video.time_base)
-        for packet in Packets(self._container, [self._stream]):
-            if packet.size and not packet.is_discard:
-                if packet.pts is None or (times and packet.pts < latest - second):
-                    return None  # the clock starts anew in the middle
-                times.append(packet.pts)
-                latest = max(times[-1], latest) if len(times) > 1 else times[-1]
-        return sorted(times)
-
-    def _promised_end(self) -> Fraction | None:
-        """Return when the pictures should end by the container's header, in container time."""
-        if self._info.container not in _HEADER_DURATION:
-            return None
-        base = self._info.video.time_base
-        if self._stream.duration:
-            return ((self._stream.start_time or 0) + self._stream.duration) * base
-        stated = self._stream.metadata.get("DURATION", "")  # Matroska: 00:00:10.333000000
-        if stated.count(":") == 2:
-            hours, minutes, seconds = stated.split(":")
-            return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
-        if self._container.duration and not self._info.audio:
-            return Fraction(self._container.duration, av.time_base)
-        return None
-
-    def close(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            self._stream.codec_context.flush_buffers()  # a half-read threaded decoder may hang
-            self._container.close()
+_KEYS_BEFORE = (2, 4, 12)
+"""Key frames before the moment wanted from which decoding begins. The first after a seek need not
+be what it is in a full read (open groups of pictures, intra refresh), the second is; more are tried
+where there is damage."""
+_CLEAN_KEYS = 2
 
 
 class VideoReader:
@@ -141,15 +46,25 @@ class VideoReader:
                 ...
     """
 
-    def __init__(self, path: Path) -> None:
-        """Look into the film.
+    def __init__(self, path: Path, settings: ReadSettings | None = None) -> None:
+        """Look into the film, and at some of its pictures unless it is to be left interlaced.
 
         Raises:
             MediaOpenError: See `probe`.
         """
-        self.info: SourceInfo = probe(Path(path))
+        settings = settings or ReadSettings()
+        self._source = probe(Path(path))
+        self.fields: FieldReport | None = None
+        """What was measured; None if nothing was."""
+        if settings.deinterlace is not Deinterlace.OFF:
+            self.fields = measure_fields(self._source)
+        self._plan, self.notes = plan_fields(settings, self.fields, self._source.video)
+        self.info: SourceInfo = self._source
+        """The film as its frames are delivered: at twice the rate where each field is one."""
+        if self._plan is not None:
+            self.info = self._plan.delivered(self._source)
         self.damage = Damage()
-        self._open: list[_Decoding] = []
+        self._open: list[Decoding] = []
         self._frame_times: list[Fraction] | None = None
 
     def __enter__(self) -> Self:
@@ -183,67 +98,113 @@ class VideoReader:
         with reading(self.info.path):
             first = None if start_seconds is None else start_seconds + self.info.origin
             pictures = PictureReader()
-            held: tuple[int, VideoFrame] | None = None
-            for time, picture in self._from(first):
+            held: ShownPicture | None = None
+            for shown in self._shown(first):
                 if held is not None:
                     # containers leave lengths out, or give them in the order of decoding
-                    yield self._frame(pictures, *held, time - held[0])
-                held = (time, picture)
+                    yield self._frame(pictures, held, shown.time - held.time)
+                held = shown
             if held is not None:
-                video = self.info.video
-                usual = round(1 / (video.nominal_rate * video.time_base))
-                yield self._frame(pictures, *held, max(held[1].duration or usual, 1))
+                yield self._frame(pictures, held, held.duration or self._usual_length)
 
-    def _from(self, first: Fraction | None) -> Iterator[tuple[int, VideoFrame]]:
-        if first is not None:
-            for back in _BACK_OFF_SECONDS:
-                if first - back <= self.info.origin + 1:
-                    break  # from the start it is as quick
-                found = yield from self._try_from(first, first - back)
+    @property
+    def _usual_length(self) -> int:
+        """Of a stored picture in units of its time base; of a field in units half as long."""
+        video = self._source.video
+        return max(1, round(1 / (video.nominal_rate * video.time_base)))
+
+    def _shown(self, first: Fraction | None) -> Iterator[ShownPicture]:
+        if self._plan is None:
+            for time, picture in self._from(first, 0):
+                facts = (picture.duration or 0, picture.key_frame, picture.is_corrupt)
+                yield ShownPicture(time, picture, *facts)
+            return
+        base = self.info.video.time_base
+        deinterlacer = Deinterlacer(self._plan, self._source.video.time_base, self._usual_length)
+        for time, picture in self._from(first, NEIGHBOURS):
+            for shown in deinterlacer.push(time, picture):
+                if first is None or shown.time * base >= first:
+                    yield shown
+        for shown in deinterlacer.finish():
+            if first is None or shown.time * base >= first:
+                yield shown
+
+    def _from(self, first: Fraction | None, num_before: int) -> Iterator[tuple[int, VideoFrame]]:
+        """Yield the stored pictures from ``first`` on, and some before it."""
+        if first is not None and self.info.timeline.can_seek and first > self.info.origin + 1:
+            for num_keys in _KEYS_BEFORE:
+                found = yield from self._try_from(first, num_keys + (num_before > 0), num_before)
                 if found:
                     return
-        yield from self._all_from(first)
+        yield from self._all_from(first, num_before)  # near the start that is as quick
 
     def _try_from(
-        self, first: Fraction, seek_to: Fraction
+        self, first: Fraction, num_keys: int, num_before: int
     ) -> Generator[tuple[int, VideoFrame], None, bool]:
-        """Deliver from ``first`` on after seeking; False, and nothing, if that landed too late.
+        """Do as `_from` after seeking; False, and nothing, if it might not be exact.
 
-        Only what is shown after a key frame counts: the pictures that lead one refer to pictures
-        that were not decoded.
+        What is shown before the first key frame refers to pictures that were not decoded, and
+        damage is concealed with what came before it: both must be over.
         """
-        base = self.info.video.time_base
-        has_key = has_frames = False
+        base = self._source.video.time_base
+        earlier = self.damage.copy()
+        before: deque[tuple[int, VideoFrame]] = deque(maxlen=num_before)
+        num_clean, has_frames = 0, False
         with closing(self._decoding()) as decoding:
-            if not decoding.seek(seek_to):
+            if not decoding.seek(first, num_keys):
                 return False
+            trouble = self._trouble()
             for time, picture in decoding.pictures():
                 seconds = time * base
-                has_key = has_key or (picture.key_frame and seconds <= first)
-                if seconds >= first:
-                    if not has_key:
+                if not has_frames:
+                    if seconds < first and self._trouble() != trouble:
+                        trouble, num_clean = self._trouble(), 0
+                        before.clear()
+                    elif picture.key_frame and seconds <= first:
+                        num_clean += 1
+                    if seconds < first:
+                        if num_clean >= _CLEAN_KEYS:
+                            before.append((time, picture))
+                        continue
+                    self.damage.forget_since(earlier)
+                    if num_clean < _CLEAN_KEYS or len(before) < num_before:
                         return False
+                    self.damage.corrupt_frames += picture.is_corrupt
                     has_frames = True
-                    yield time, picture
+                    yield from before
+                yield time, picture
         return has_frames
 
-    def _all_from(self, first: Fraction | None) -> Iterator[tuple[int, VideoFrame]]:
-        base = self.info.video.time_base
+    def _trouble(self) -> int:
+        return self.damage.bad_packets + self.damage.corrupt_frames + self.damage.mended_times
+
+    def _all_from(
+        self, first: Fraction | None, num_before: int
+    ) -> Iterator[tuple[int, VideoFrame]]:
+        base = self._source.video.time_base
+        before: deque[tuple[int, VideoFrame]] = deque(maxlen=num_before)
+        earlier, is_before = self.damage.copy(), first is not None
         with closing(self._decoding()) as decoding:
             for time, picture in decoding.pictures():
-                if first is None or time * base >= first:
-                    yield time, picture
+                if first is not None and is_before:
+                    if time * base < first:
+                        before.append((time, picture))
+                        continue
+                    is_before = False
+                    self.damage.forget_since(earlier)
+                    self.damage.corrupt_frames += picture.is_corrupt
+                    yield from before
+                yield time, picture
+        if is_before:
+            yield from before  # the second field of the last picture may be wanted
 
-    def _decoding(self) -> _Decoding:
+    def _decoding(self) -> Decoding:
         self._open = [decoding for decoding in self._open if decoding.is_open]
-        self._open.append(_Decoding(self.info, self.damage))
+        self._open.append(Decoding(self._source, self.damage))
         return self._open[-1]
 
-    def _frame(
-        self, pictures: PictureReader, time: int, picture: VideoFrame, duration: int
-    ) -> Frame:
-        video = self.info.video
-        self.damage.corrupt_frames += picture.is_corrupt
+    def _frame(self, pictures: PictureReader, shown: ShownPicture, duration: int) -> Frame:
+        video, time, picture = self.info.video, shown.time, shown.picture
         planes, layout, render_rgb = pictures.read(picture)
         seconds = time * video.time_base - self.info.origin
         return Frame(
@@ -262,7 +223,8 @@ class VideoReader:
                 pixel_aspect=video.pixel_aspect,
             ),
             render_rgb=render_rgb,
-            is_corrupt=picture.is_corrupt,
+            is_corrupt=shown.is_corrupt,
+            is_key=shown.is_key,
         )
 
     def time_of_frame(self, number: int) -> Fraction:
@@ -289,13 +251,15 @@ class VideoReader:
 
     def _read_frame_times(self) -> list[Fraction]:
         base, origin = self.info.video.time_base, self.info.origin
-        with closing(_Decoding(self.info, Damage())) as decoding:
+        with closing(Decoding(self._source, Damage())) as decoding:
             times = decoding.shown_times()
-        with closing(_Decoding(self.info, Damage())) as decoding:
+        with closing(Decoding(self._source, Damage())) as decoding:
             if times is None:
                 times = [time for time, _ in decoding.pictures()]
             else:
                 # pictures before the first decodable one are never shown
                 first = next(time for time, _ in decoding.pictures())
                 times = sorted({time for time in times if time >= first})
+        if self._plan is not None:
+            times = self._plan.times(times, self._usual_length)
         return [time * base - origin for time in times]

@@ -20,9 +20,11 @@ from vidrestore.media.clock import SoundClock, Window
 from vidrestore.media.opening import DAMAGE
 
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_BIT_RATES = {"mono": 96_000, "stereo": 256_000}
-_SURROUND_BIT_RATE = 448_000
+_BIT_RATES = (96_000, 256_000, 448_000)
+"""For one, two and more channels."""
 _MOST_CHANNELS = 6
+# As WAV and its kin order channels that they only count.
+_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1")
 # Holes and overlaps of more than 50 ms are filled and cut.
 _FOLLOW_TIMESTAMPS = {"async": "1", "min_hard_comp": "0.05"}
 
@@ -40,9 +42,8 @@ class SoundEncoder:
         layout = _layout_for(source.codec_context)
         rate = source.codec_context.sample_rate
         rate = rate if rate in _AAC_RATES else 48_000
-        stream = out.add_stream(
-            "aac", rate=rate, layout=layout, bit_rate=_BIT_RATES.get(layout, _SURROUND_BIT_RATE)
-        )
+        bit_rate = coded_bit_rate(coded_channels(source.codec_context.layout.nb_channels))
+        stream = out.add_stream("aac", rate=rate, layout=layout, bit_rate=bit_rate)
         try:
             stream.codec_context.open()
         except av.FFmpegError as error:
@@ -109,11 +110,19 @@ class SoundEncoder:
         return self.stream.encode(frame)
 
 
+def coded_channels(num_channels: int) -> int:
+    """Return how many channels are left of so many; few players know AAC with more than 5.1."""
+    return min(num_channels, _MOST_CHANNELS)
+
+
+def coded_bit_rate(num_channels: int) -> int:
+    """Return the bits a second that so many channels get."""
+    return _BIT_RATES[min(num_channels, len(_BIT_RATES)) - 1]
+
+
 def _layout_for(context: AudioCodecContext) -> str:
     """Choose the AAC layout; AVI and ASF only count channels ("2 channels")."""
     num_channels, name = context.layout.nb_channels, context.layout.name
-    if num_channels == 1:
-        return "mono"
-    if num_channels == 2 or num_channels > _MOST_CHANNELS or "channels" in name:
-        return "stereo"
+    if num_channels <= 2 or num_channels > _MOST_CHANNELS or "channels" in name:
+        return _LAYOUTS[coded_channels(num_channels) - 1]
     return name

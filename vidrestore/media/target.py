@@ -1,4 +1,4 @@
-"""The place where the output will be: checked before any work, and kept clean.
+"""The place where the output will be, checked before any work.
 
 Nothing here knows what is written.
 """
@@ -6,20 +6,13 @@ Nothing here knows what is written.
 from __future__ import annotations
 
 import os
-import re
-from contextlib import suppress
 from pathlib import Path
 
 from vidrestore.errors import OutputError
 
 
-def part_path(target: Path) -> Path:
-    """Return the name under which the output grows, beside its final name."""
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
-
-
 def claim_target(target: Path, source: Path, *, overwrite: bool) -> None:
-    """Make sure that ``target`` can be written, and clear away what killed runs left beside it.
+    """Make sure that ``target`` can be written; nothing stays behind.
 
     Raises:
         OutputError: The folder is missing or not writable, the target is the source itself (also
@@ -27,11 +20,9 @@ def claim_target(target: Path, source: Path, *, overwrite: bool) -> None:
     """
     try:
         _check(target, source, overwrite)
-        with suppress(OSError):
-            _remove_stale_parts(target)
-        part = part_path(target)
-        part.touch()
-        part.unlink()
+        trial = target.with_name(f".{target.name}.{os.getpid()}.trial")
+        trial.touch()
+        trial.unlink()
     except OSError as error:
         raise OutputError(f"cannot write {target}: {error.strerror}") from error
 
@@ -49,24 +40,3 @@ def _check(target: Path, source: Path, overwrite: bool) -> None:
             raise OutputError(f"{target} is the input itself: name another output")
         if not overwrite:
             raise OutputError(f"{target} exists: use --overwrite to replace it")
-
-
-def _remove_stale_parts(target: Path) -> None:
-    """Remove unfinished outputs of this name whose process is gone."""
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.(\d+)\.part")
-    for path in target.parent.iterdir():
-        match = pattern.fullmatch(path.name)
-        if match is not None and not _is_running(int(match[1])):
-            path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -1,4 +1,4 @@
-"""Frames become a new film, written beside its final name and renamed when it is complete.
+"""Frames become a new film: in segments at first, joined and given its name when it is complete.
 
 Times, colours, shape and rotation are the source's; what cannot be kept is said in the notes,
 before the work begins.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,49 +18,41 @@ from typing import Any, Self
 
 import av
 from av.container import OutputContainer
-from av.packet import Packet
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vidrestore.contracts import Frame, PixelLayout
+from vidrestore.contracts import Frame
 from vidrestore.errors import OutputError
 from vidrestore.media.clock import Window
 from vidrestore.media.containers import Container, container_for
 from vidrestore.media.encoders import add_video_stream, choose_encoder, fine_time_base
+from vidrestore.media.fitting import PictureFitter
+from vidrestore.media.join import FilmPlan, join_segments, rehearse
 from vidrestore.media.opening import explain
-from vidrestore.media.passthrough import Passthrough
-from vidrestore.media.pixels import PictureConverter, picture_of
 from vidrestore.media.plan import plan_pictures, plan_tracks
 from vidrestore.media.probe import SourceInfo
-from vidrestore.media.target import claim_target, part_path
-from vidrestore.settings import EncodeSettings
-
-# Tags that MP4 and MOV store in their own way; any other needs QuickTime's list of free names.
-_PLAIN_TAGS = frozenset(
-    {
-        *("title", "artist", "album", "album_artist", "composer", "date", "comment", "genre"),
-        *("copyright", "description", "synopsis", "show", "track", "disc", "creation_time"),
-    }
+from vidrestore.media.segments import (
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    Segment,
+    SegmentEncoder,
+    Shape,
+    digest_and_sync,
+    reorder_depth,
 )
-_NOT_TAGS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration"})
-_LARGEST_DELAY = 1 << 40
-"""Decoding times further than this before the showing are garbage (libx265, one or two frames)."""
+from vidrestore.media.target import claim_target
+from vidrestore.media.work_folder import Plain, WorkFolder, work_path
+from vidrestore.settings import EncodeSettings
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    """What must be the same in all pictures of a film."""
+class Kept:
+    """What an earlier run of the same job left."""
 
-    size: tuple[int, int]
-    layout: PixelLayout
-
-    @classmethod
-    def of(cls, frame: Frame) -> _Shape:
-        return cls((frame.geometry.width, frame.geometry.height), frame.layout)
-
-    def __str__(self) -> str:
-        kind = "full range" if self.layout.is_full_range else "limited range"
-        return f"{self.size[0]}x{self.size[1]} {self.layout.name} ({kind})"
+    num_frames: int
+    next_seconds: Fraction | None
+    """Time of the first frame that is missing, in seconds of the film; None if none is."""
+    state: Plain
+    """What ``VideoWriter.state`` returned at that point."""
 
 
 class VideoWriter:
@@ -98,7 +90,7 @@ class VideoWriter:
         self._container: Container = container_for(self._path)
         claim_target(self._path, source.path, overwrite=settings.overwrite)
         self._encoder = choose_encoder(settings, self._container)
-        self._tracks = plan_tracks(source, self._container)
+        self._tracks = plan_tracks(source, self._container, settings)
         start = start_seconds or Fraction(0)
         self._window = Window(
             shift=source.origin + start,
@@ -106,22 +98,27 @@ class VideoWriter:
             length=None if end_seconds is None else end_seconds - start,
             hides_start=self._container.is_quicktime,
         )
-        self._part = part_path(self._path)
-        self._converter = PictureConverter()
-        self._out: OutputContainer | None = None
-        self._video: VideoStream | None = None
-        self._rest: Passthrough | None = None
-        self._shape: _Shape | None = None
-        self._foreign: set[_Shape] = set()
+        self._tick = fine_time_base(source.video.time_base)
+        self._fitter: PictureFitter | None = None
+        self._folder: WorkFolder | None = None
+        self._is_ours = self._is_kept = False
+        self._segments: list[Segment] = []
+        self._open: SegmentEncoder | None = None
+        self._shape: Shape | None = None
+        self._segment_begin = self._num_in_segment = self._num_notes = 0
         self._last_pts: int | None = None
         self._is_finished = False
+        self.state: Callable[[], Plain] = dict
+        """Called whenever a segment is finished; what it returns is kept with it."""
         self.notes: list[str] = [
             *plan_pictures(source.video, self._encoder, self._container),
             *(track.note for track in self._tracks if track.note),
         ]
         """Automatic choices and warnings, one sentence each; later ones are appended."""
         self.num_frames = 0
-        """Frames written so far."""
+        """Frames written so far, those of an earlier run included."""
+        self.num_joined = 0
+        """Frames in the joined film so far: how far ``close`` is."""
         self.streams: list[dict[str, Any]] = [self._describe_video(), *self._describe_tracks({})]
         """What becomes of each stream of the source, for the report."""
 
@@ -139,29 +136,77 @@ class VideoWriter:
         else:
             self._abandon()
 
+    @property
+    def kept_folder(self) -> Path | None:
+        """Where finished segments lie for a later run to go on with; None if nowhere."""
+        return work_path(self._path) if self._is_kept and self._segments else None
+
+    @property
+    def num_frames_kept(self) -> int:
+        """How many frames lie in finished segments."""
+        return sum(segment.num_frames for segment in self._segments)
+
+    def take_up(self, job: Mapping[str, Any], *, resume: bool) -> Kept | None:
+        """Make the output one that a later run can go on with, and go on if there is something.
+
+        To be called before the first frame, or not at all.
+
+        Args:
+            job: Everything that decides how the pictures come out, as plain nested data.
+            resume: False starts over.
+
+        Returns:
+            What is there already; the frames from ``next_seconds`` on are to be written then.
+
+        Raises:
+            SettingsError: An unfinished run to this output began otherwise.
+            OutputError: The folder cannot be written, or another run is at work in it.
+        """
+        with self._writing():
+            folder, state = self._claim_folder(), None
+            if resume:
+                self._segments, state = folder.take_up(job)
+            self._is_ours = self._is_kept = True
+            if not self._segments:
+                folder.start_over(job)
+        if not self._segments or state is None:
+            return None
+        last = self._segments[-1]
+        self._shape, self._last_pts = self._segments[0].shape, last.last
+        self.num_frames = self.num_frames_kept
+        self.notes += [note for segment in self._segments for note in segment.notes]
+        return Kept(self.num_frames, last.next_seconds, state)
+
     def write(self, frame: Frame) -> None:
-        """Write the next frame, and the sound up to it.
+        """Write the next frame.
 
         Size, shape and format of the first frame decide the film's; later frames that differ are
         converted.
 
         Raises:
             OutputError: The disk is full, or FFmpeg cannot go on.
-            MediaError: The sound cannot be read on.
+            MediaError: The source has gone meanwhile.
         """
+        if self._is_finished:
+            raise ValueError(f"{self._path} is closed")
         time = frame.pts * frame.time_base - self._window.shift
+        pts = round(time / self._tick)
+        if self._last_pts is not None:
+            pts = max(pts, self._last_pts + 1)
         with self._writing():
-            video, rest = self._streams_for(frame)
-            picture = self._picture(frame, video)
-            tick = video.codec_context.time_base
-            picture.pts = round(time / tick)
-            if self._last_pts is not None:
-                picture.pts = max(picture.pts, self._last_pts + 1)
-            self._last_pts = picture.pts
+            if self._open is not None and self._is_boundary(frame, pts):
+                self._finish_segment(frame.pts * frame.time_base - self._source.origin)
+            if self._open is None:
+                self._begin_segment(frame, pts)
+            assert self._open is not None
+            assert self._fitter is not None
+            picture = self._fitter.fit(frame, self._open.video.codec_context)
             length = frame.duration * frame.time_base or 1 / self._source.video.nominal_rate
-            picture.duration, picture.time_base = round(length / tick), tick
-            self._mux(video.encode(picture))
-            rest.pump(time)
+            picture.pts, picture.time_base = pts, self._tick
+            picture.duration = round(length / self._tick)
+            self._open.encode(picture)
+        self._last_pts = pts
+        self._num_in_segment += 1
         self.num_frames += 1
 
     def close(self) -> None:
@@ -170,38 +215,56 @@ class VideoWriter:
         Raises:
             OutputError: No frame was written, or the film could not be completed. There is no
                 output then.
+            MediaError: The source's other tracks cannot be read.
         """
         if self._is_finished:
             return
         try:
-            if self._out is None or self._video is None or self._rest is None:
-                raise OutputError(f"nothing to write: not one frame came for {self._path}")
             with self._writing():
-                self._mux(self._video.encode(None))
-                self._rest.finish()
-                self.notes += self._rest.notes
-                self._out.close()
-                self._out = None
-                with self._part.open("rb+") as file:
-                    os.fsync(file.fileno())
-                self._part.replace(self._path)
+                if self._open is not None:
+                    self._finish_segment(None)
+                if self._folder is None or not self._segments:
+                    raise OutputError(f"nothing to write: not one frame came for {self._path}")
+                self._join(self._folder)
+                self._is_kept = False
         finally:
             self._abandon()
 
+    def _join(self, folder: WorkFolder) -> None:
+        draft = folder.path / f"joined{self._container.suffix}.part"
+        try:
+            joined = join_segments(
+                folder.path,
+                self._segments,
+                self._film_plan(self._segments[0].shape),
+                draft,
+                self._count_joined,
+            )
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+            draft.replace(self._path)
+        finally:
+            draft.unlink(missing_ok=True)
+        self.notes += joined.notes
+        self.streams = [self._describe_video(), *self._describe_tracks(joined.numbers)]
+
+    def _count_joined(self) -> None:
+        self.num_joined += 1
+
     def _abandon(self) -> None:
-        """Let go of everything; what was not completed disappears."""
+        """Let go of everything; what cannot be gone on with disappears."""
         self._is_finished = True
-        out, self._out = self._out, None
-        # Without the file, closing does not move a long film's pictures behind its index.
-        with suppress(PermissionError):  # Windows does not remove open files
-            self._part.unlink(missing_ok=True)
-        if out is not None:
+        if self._open is not None:
             with suppress(av.FFmpegError):  # a full disk fails once more
-                out.close()
-            self._part.unlink(missing_ok=True)
-        if self._rest is not None:
-            self._rest.close()
-        self._video = self._rest = None
+                self._open.abandon()
+            self._open = None
+        if self._folder is not None:
+            if self._is_ours and self.kept_folder is None:
+                self._folder.remove()
+            else:
+                self._draft().unlink(missing_ok=True)
+                self._folder.release()
+            self._folder = None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -214,77 +277,81 @@ class VideoWriter:
             reason = explain(error) if isinstance(error, av.FFmpegError) else error.strerror
             raise OutputError(f"writing {self._path} failed: {reason}") from error
 
-    def _streams_for(self, frame: Frame) -> tuple[VideoStream, Passthrough]:
-        """Return the open streams; the first frame opens them, all before the header."""
-        if self._video is not None and self._rest is not None:
-            return self._video, self._rest
-        if self._is_finished:
-            raise ValueError(f"{self._path} is closed")
-        self._shape = _Shape.of(frame)
-        self._out = av.open(
-            str(self._part.absolute()),
-            "w",
-            format=self._container.format,
-            container_options=self._container_options(),
-        )
-        video = add_video_stream(
-            self._out, self._encoder, self._source, frame.geometry, frame.layout
-        )
-        rest = Passthrough(self._source, self._tracks, self._window, self._out)
-        self._video, self._rest = video, rest
-        self._out.start_encoding()
-        self.streams = [self._describe_video(), *self._describe_tracks(rest.numbers)]
-        return video, rest
+    def _claim_folder(self) -> WorkFolder:
+        if self._folder is None:
+            self._folder = WorkFolder(self._path)
+        return self._folder
 
-    def _container_options(self) -> dict[str, str]:
-        if not self._container.is_quicktime:
-            return {}
-        names = {name.lower() for name in self._source.tags} - _NOT_TAGS
-        free = "" if names <= _PLAIN_TAGS else "+use_metadata_tags"
-        # the clock of the edit lists: as fine as the pictures', so that a late start stays exact
-        scale = fine_time_base(self._source.video.time_base).denominator
-        return {"movflags": f"+faststart{free}", "movie_timescale": str(scale)}
+    def _is_boundary(self, frame: Frame, pts: int) -> bool:
+        """Tell whether a frame begins a segment, by what stands in the film alone."""
+        seconds = (pts - self._segment_begin) * self._tick
+        return seconds >= (SHORTEST_SECONDS if frame.is_key else LONGEST_SECONDS)
 
-    def _picture(self, frame: Frame, video: VideoStream) -> VideoFrame:
-        """Copy a frame into a picture as the encoder takes it."""
+    def _begin_segment(self, frame: Frame, pts: int) -> None:
+        folder = self._claim_folder()
+        if self._shape is None:
+            if not self._is_ours:
+                self._is_ours = True
+                folder.start_over({})
+            self._shape = Shape.of(frame)
+            rehearse(self._film_plan(self._shape), folder.path / "rehearsal.part")
+        if self._fitter is None:
+            self._fitter = PictureFitter(self._shape, self.notes)
+        plan = self._film_plan(self._shape)
+        self._open = SegmentEncoder(self._draft(), plan.add_video)
+        self._segment_begin, self._num_in_segment = pts, 0
+        self._num_notes = len(self.notes)
+
+    def _draft(self) -> Path:
+        assert self._folder is not None
+        return self._folder.path / f"{len(self._segments):05}.nut.part"
+
+    def _finish_segment(self, next_seconds: Fraction | None) -> None:
+        assert self._open is not None
+        assert self._folder is not None
         assert self._shape is not None
-        shape, context = self._shape, video.codec_context
-        size, name = (context.width, context.height), context.pix_fmt
-        assert name is not None
-        is_alike = _Shape.of(frame) == shape
-        if is_alike:
-            picture = picture_of(frame, *size)
-        else:
-            self._note_change(frame, shape)
-            picture = picture_of(frame)
-        if not is_alike or name != shape.layout.name:
-            picture = self._converter.convert(picture, frame.layout, shape.layout, size, name)
-        picture.colorspace, picture.color_range = context.colorspace, context.color_range
-        picture.color_primaries, picture.color_trc = context.color_primaries, context.color_trc
-        return picture
-
-    def _note_change(self, frame: Frame, shape: _Shape) -> None:
-        """Say once for each kind of picture that it is not as the first was."""
-        found = _Shape.of(frame)
-        if found not in self._foreign:
-            self._foreign.add(found)
-            self.notes.append(
-                f"from {frame.seconds:.2f} s on, pictures of {found} are converted to {shape}, "
-                "as which the film began"
+        encoder = self._open
+        begin, coded, last_duration, header = encoder.finish()
+        self._open = None
+        draft = self._draft()
+        num_bytes, sha256 = digest_and_sync(draft)
+        segment = Segment(
+            number=len(self._segments),
+            begin=begin,
+            last=begin + max(coded),
+            last_duration=last_duration,
+            num_frames=len(coded),
+            reorder=reorder_depth(coded),
+            header=header,
+            num_bytes=num_bytes,
+            sha256=sha256,
+            shape=self._shape,
+            next_seconds=next_seconds,
+            notes=tuple(self.notes[self._num_notes :]),
+        )
+        if segment.num_frames != self._num_in_segment:
+            raise OutputError(
+                f"the {self._encoder.title} encoder was given {self._num_in_segment} pictures "
+                f"and gave out {segment.num_frames}"
             )
+        self._folder.publish(draft, segment, self.state())
+        self._segments.append(segment)
 
-    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
-        assert self._out is not None
-        for packet in packets:
-            dts, pts = packet.dts, packet.pts
-            if pts is not None and (dts is None or not 0 <= pts - dts < _LARGEST_DELAY):
-                packet.dts = pts
-        self._out.mux(packets)
+    def _film_plan(self, shape: Shape) -> FilmPlan:
+        video = self._source.video
+        geometry = shape.geometry(video.turn, video.pixel_aspect)
+
+        def add_video(out: OutputContainer) -> VideoStream:
+            return add_video_stream(out, self._encoder, self._source, geometry, shape.layout)
+
+        return FilmPlan(self._source, self._container, self._tracks, self._window, add_video)
 
     def _describe_video(self) -> dict[str, Any]:
-        video, context = self._source.video, None
-        if self._video is not None:
-            context = self._video.codec_context
+        video, shape = self._source.video, self._shape
+        width, height, coded = video.width, video.height, None
+        if shape is not None:
+            coded = self._encoder.format_for(shape.layout.name)
+            width, height = self._encoder.coded_size(shape.width, shape.height, coded)
         return {
             "index": 0,
             "source_index": video.index,
@@ -295,9 +362,10 @@ class VideoWriter:
             "language": video.language,
             "encoder": self._encoder.name,
             "options": dict(self._encoder.options),
-            "width": video.width if context is None else context.width,
-            "height": video.height if context is None else context.height,
-            "pixel_format": None if context is None else context.pix_fmt,
+            "width": width,
+            "height": height,
+            "pixel_format": coded,
+            "num_segments": len(self._segments),
         }
 
     def _describe_tracks(self, numbers: dict[int, int]) -> list[dict[str, Any]]:
