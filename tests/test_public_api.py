@@ -9,6 +9,7 @@ import vidrestore
 def test_the_public_names_are_these():
     assert vidrestore.__all__ == [
         "BlendSettings",
+        "Deinterlace",
         "DetectSettings",
         "DeviceError",
         "EncodeSettings",
@@ -20,11 +21,13 @@ def test_the_public_names_are_these():
         "Precision",
         "Preview",
         "Progress",
+        "ReadSettings",
         "RestoreReport",
         "RestoreSettings",
         "Runtime",
         "SettingsError",
         "TimeSpan",
+        "TrackChoice",
         "TrackSettings",
         "VideoCodec",
         "VidrestoreError",

@@ -89,7 +89,7 @@ def manifests(target):
 
 
 def test_a_film_of_several_segments_has_every_frame_and_sound(film, whole):
-    settings, path, result = whole
+    _, path, result = whole
     assert len(video_times(path)) == 200
     assert result.report.output["streams"][0]["num_segments"] >= 4
     for time_in, time_out in zip(video_times(film), video_times(path), strict=True):
@@ -378,3 +378,20 @@ def test_the_manifest_says_what_was_made_and_how(film, tmp_path):
     first = json.loads((work_path(target) / "00000.json").read_text())
     assert first["num_frames"] in (40, 50)
     assert first["num_bytes"] == (work_path(target) / "00000.nut").stat().st_size
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mkv"])
+def test_a_damaged_film_goes_on_as_if_it_had_not_been_cut_short(tmp_path, suffix):
+    clip = Clip(num_frames=200, options={"preset": "ultrafast", "crf": "10", "g": "20", "bf": "2"})
+    film = make_clip(tmp_path / f"in{suffix}", clip)
+    data = bytearray(film.read_bytes())
+    rng = np.random.default_rng(3)
+    for place in rng.integers(len(data) // 10, len(data), 12):
+        data[place : place + 40] = bytes(40)
+    film.write_bytes(data)
+    once = run_faked(film, tmp_path / "whole.mkv", LOSSLESS)
+    counts = once.report.frames
+    assert counts["bad_packets"] + counts["corrupt_frames"] + counts["lost_pictures"] > 0
+    cut_short(film, tmp_path / "out.mkv", LOSSLESS, 110)
+    run_faked(film, tmp_path / "out.mkv", LOSSLESS)
+    assert_same_film(tmp_path / "whole.mkv", tmp_path / "out.mkv")

@@ -32,7 +32,7 @@ _EXIT_BUG = 70
 _HELP = """Restore the faces in an old home video; everything else stays as it is.
 
 vidrestore in.mp4 out.mp4                           the whole film
-vidrestore preview in.mp4 --start 1:30 --end 1:36   a look first, before and after
+vidrestore preview in.mp4 --start 1:30 --end 1:36   before and after
 """
 
 app = App(

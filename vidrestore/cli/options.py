@@ -120,18 +120,16 @@ class RestoreOptions:
     preset: Annotated[str | None, Parameter(group=OUTPUT, help="Encoder speed (h264: medium).")] = (
         _DEFAULT.encode.preset
     )
-    audio: Annotated[
-        TrackChoice, Parameter(group=OUTPUT, help="Sound: auto converts what OUT cannot hold.")
-    ] = _DEFAULT.encode.audio
-    subtitles: Annotated[TrackChoice, Parameter(group=EXPERT, help="Subtitles, likewise.")] = (
+    audio: Annotated[TrackChoice, Parameter(group=OUTPUT, help="Sound.")] = _DEFAULT.encode.audio
+    subtitles: Annotated[TrackChoice, Parameter(group=EXPERT, help="Subtitles.")] = (
         _DEFAULT.encode.subtitles
     )
-    attachments: Annotated[
-        TrackChoice, Parameter(group=EXPERT, help="Attached files and covers.")
-    ] = _DEFAULT.encode.attachments
-    deinterlace: Annotated[
-        Deinterlace, Parameter(group=EXPERT, help="Interlaced film to whole pictures.")
-    ] = _DEFAULT.read.deinterlace
+    attachments: Annotated[TrackChoice, Parameter(group=EXPERT, help="Fonts ...")] = (
+        _DEFAULT.encode.attachments
+    )
+    deinterlace: Annotated[Deinterlace, Parameter(group=EXPERT, help="Tapes.")] = (
+        _DEFAULT.read.deinterlace
+    )
     fields: Annotated[
         bool,
         Parameter(

@@ -141,6 +141,8 @@ def run_job(
                     job = describe_job(source, settings, facts)
                     kept = writer.take_up(job, resume=settings.resume)
                 earlier = {} if kept is None else kept.state
+                known_damage = Damage(**earlier.get("damage", {}))
+                reader.is_damaged = known_damage.is_visible
                 recorder = FrameRecorder(settings.record_landmarks, earlier.get("frames"))
                 writer.state = partial(_state, recorder, reader.damage)
 
@@ -158,7 +160,7 @@ def run_job(
                         writer.close()
                 device_notes = list(networks.restorer.notes)
         wall_seconds = time.perf_counter() - started
-        damage = reader.damage.plus(Damage(**earlier.get("damage", {})))
+        damage = reader.damage.plus(known_damage)
         late = [*writer.notes[num_notes:], *device_notes, *_describe_damage(damage)]
         _tell([], late)
         num_kept = 0 if kept is None else kept.num_frames

@@ -51,6 +51,8 @@ class Container:
     data: frozenset[str] = frozenset({"bin_data"})
     """Other timed tracks; "bin_data" is what cameras write beside the film, such as places."""
     has_attachments: bool = False
+    has_marks: bool = True
+    """It keeps what a track is marked as: a commentary, forced subtitles ..."""
     is_quicktime: bool = True
     """MP4 or MOV: it has edit lists, which hide what lies before time 0, and its index can be put
     in front of the pictures, so that a browser plays at once."""
@@ -95,6 +97,7 @@ _MOV = Container(
     frozenset({"mov_text"}),
     "mov_text",
     covers=frozenset(),
+    has_marks=False,
 )
 _MKV = Container(
     ".mkv",

@@ -58,6 +58,11 @@ class Damage:
     is_truncated: bool = False
     """The film ended well before its container says, or could not be read on."""
 
+    @property
+    def is_visible(self) -> bool:
+        """Pictures are lost, or look otherwise than they should."""
+        return bool(self.bad_packets or self.corrupt_frames or self.lost_pictures)
+
     def forget_since(self, earlier: Damage) -> None:
         """Go back to an earlier count, because what was read since is not wanted."""
         self.bad_packets = earlier.bad_packets
@@ -160,9 +165,12 @@ class Decoding:
         joints = {joint.packet for joint in self._info.timeline.joints.get(video.index, ())}
         gaps = _Gaps(video.nominal_rate * video.time_base)
         for packet in packets:
-            if packet.size:
-                self._damage.clock_restarts += num_packets in joints
-                num_packets += 1
+            is_joint = bool(packet.size) and num_packets in joints
+            self._damage.clock_restarts += is_joint
+            num_packets += bool(packet.size)
+            if is_joint:  # where one recording ends and another begins nothing is lost
+                gaps = _Gaps(video.nominal_rate * video.time_base)
+                packet.is_corrupt = False
             for picture in self._decode(packet, gaps):
                 if time is None and not self._is_at_start and _has_no_time(picture):
                     continue

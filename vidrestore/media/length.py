@@ -44,8 +44,12 @@ def promised_end(container: InputContainer, stream: VideoStream) -> Fraction | N
     """Return when the pictures should be over by the header, in the container's time."""
     if container.format.name not in _HEADER_DURATION or not stream.time_base:
         return None
-    if stream.duration:
-        return ((stream.start_time or 0) + stream.duration) * stream.time_base
+    duration = stream.duration or 0
+    if container.format.name == "avi":
+        # FFmpeg takes what is there for the duration; the header counts pictures
+        duration = max(duration, stream.frames)
+    if duration:
+        return ((stream.start_time or 0) + duration) * stream.time_base
     stated = stream.metadata.get("DURATION", "")  # Matroska: 00:00:10.333000000
     if stated.count(":") == 2:
         hours, minutes, seconds = stated.split(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from vidrestore.errors import OutputError
@@ -82,7 +82,20 @@ def plan_tracks(
             "cover": ("--attachments", settings.attachments),
         }.get(track.kind)
         plans.append(plan if option is None else _chosen(plan, option[1], option[0], target))
-    return tuple(plans)
+    marks = {track.index: track.marks for track in source.audio}
+    marks |= {track.index: track.marks for track in source.others}
+    return tuple(_with_lost_marks(plan, marks[plan.source_index], container) for plan in plans)
+
+
+def _with_lost_marks(plan: TrackPlan, marks: tuple[str, ...], container: Container) -> TrackPlan:
+    """Add to the note of a track what of its marks the container does not keep."""
+    if not marks or container.has_marks or plan.action is TrackAction.DROPPED:
+        return plan
+    lost = (
+        f"{plan.kind} track {plan.source_index} is marked as {', '.join(marks)}, which "
+        f"{container.suffix} does not keep; an output named .mp4 or .mkv does"
+    )
+    return replace(plan, note=f"{plan.note}; {lost}" if plan.note else lost)
 
 
 def _chosen(plan: TrackPlan, choice: TrackChoice, option: str, target: _Target) -> TrackPlan:

@@ -115,6 +115,8 @@ class AudioTrack:
     channels: int
     language: str | None = None
     title: str | None = None
+    marks: tuple[str, ...] = ()
+    """What it is marked as beside "default": ``comment``, ``forced``, ``dub`` ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class OtherTrack:
     language: str | None = None
     title: str | None = None
     """Title, or file name of an attachment."""
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +331,13 @@ def _audio_track(stream: AudioStream) -> AudioTrack:
         channels=0 if context is None else context.layout.nb_channels,
         language=stream.metadata.get("language"),
         title=stream_title(stream),
+        marks=_marks(stream),
     )
+
+
+def _marks(stream: Stream) -> tuple[str, ...]:
+    marks = Disposition(stream.disposition) & ~(Disposition.default | NOT_A_FILM)
+    return tuple(mark.name for mark in marks if mark.name)
 
 
 def _other_track(stream: Stream) -> OtherTrack:
@@ -348,4 +357,5 @@ def _other_track(stream: Stream) -> OtherTrack:
         codec=codec,
         language=stream.metadata.get("language"),
         title=title,
+        marks=_marks(stream),
     )

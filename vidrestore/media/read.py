@@ -64,6 +64,9 @@ class VideoReader:
         if self._plan is not None:
             self.info = self._plan.delivered(self._source)
         self.damage = Damage()
+        self.is_damaged = False
+        """Set where damage is known of: then everything is decoded from the start of the film,
+        because what follows damage looks otherwise to a decoder that has not been through it."""
         self._open: list[Decoding] = []
         self._frame_times: list[Fraction] | None = None
 
@@ -131,7 +134,8 @@ class VideoReader:
 
     def _from(self, first: Fraction | None, num_before: int) -> Iterator[tuple[int, VideoFrame]]:
         """Yield the stored pictures from ``first`` on, and some before it."""
-        if first is not None and self.info.timeline.can_seek and first > self.info.origin + 1:
+        can_seek = self.info.timeline.can_seek and not self.is_damaged
+        if first is not None and can_seek and first > self.info.origin + 1:
             for num_keys in _KEYS_BEFORE:
                 found = yield from self._try_from(first, num_keys + (num_before > 0), num_before)
                 if found:
