@@ -17,10 +17,10 @@ from vidrestore.contracts import BlendedFrame
 from vidrestore.errors import MediaOpenError, RangeError
 from vidrestore.jobs.networks import choose_models, loaded_networks
 from vidrestore.jobs.progress import OnProgress, Progress
-from vidrestore.jobs.resuming import describe_job, keeping
+from vidrestore.jobs.resuming import describe_job, keeping, state_of, take_up
 from vidrestore.jobs.space import check_space
-from vidrestore.media.read import Damage, VideoReader
-from vidrestore.media.write import Kept, VideoWriter
+from vidrestore.media.read import VideoReader
+from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span, restoring
 from vidrestore.report import (
     SCHEMA_VERSION,
@@ -136,23 +136,20 @@ def run_job(
                 choices += network_choices
                 _tell(choices, planned)
                 started = time.perf_counter()
-                kept = None
-                if is_kept:
-                    job = describe_job(source, settings, facts)
-                    kept = writer.take_up(job, resume=settings.resume)
-                earlier = {} if kept is None else kept.state
-                known_damage = Damage(**earlier.get("damage", {}))
-                reader.is_damaged = known_damage.is_visible
-                recorder = FrameRecorder(settings.record_landmarks, earlier.get("frames"))
-                writer.state = partial(_state, recorder, reader.damage)
+                job = describe_job(source, settings, facts) if is_kept else None
+                earlier = take_up(writer, job, span, resume=settings.resume)
+                reader.is_damaged = earlier.damage.is_visible
+                recorder = FrameRecorder(settings.record_landmarks, earlier.frames)
+                writer.state = partial(state_of, recorder, reader.damage)
 
                 def write(items: Iterator[BlendedFrame]) -> Iterator[BlendedFrame]:
                     return encode(items, writer)
 
-                rest = _what_is_left(span, kept)
                 with _guarded(reader, writer, settings.patience_seconds, on_hang):
-                    if rest is not None:
-                        with restoring(reader, networks, write, rest, settings, clock) as frames:
+                    if earlier.rest is not None:
+                        with restoring(
+                            reader, networks, write, earlier.rest, settings, clock
+                        ) as frames:
                             num_expected = num_frames_in(reader, span)
                             _pull(frames, recorder, num_expected, on_progress)
                     _require_frames(recorder, reader, settings.span)
@@ -160,13 +157,11 @@ def run_job(
                         writer.close()
                 device_notes = list(networks.restorer.notes)
         wall_seconds = time.perf_counter() - started
-        damage = reader.damage.plus(known_damage)
-        late = [*writer.notes[num_notes:], *device_notes, *_describe_damage(damage)]
+        damage = reader.damage.plus(earlier.damage)
+        late = [*writer.notes[num_notes:], *device_notes, *damage.sentences()]
         _tell([], late)
-        num_kept = 0 if kept is None else kept.num_frames
-        timings = describe_times(
-            clock.times(), wall_seconds, started - begun, recorder.num_frames - num_kept
-        )
+        num_done = recorder.num_frames - earlier.num_frames
+        timings = describe_times(clock.times(), wall_seconds, started - begun, num_done)
         report = RestoreReport(
             schema_version=SCHEMA_VERSION,
             versions=describe_versions(),
@@ -175,7 +170,7 @@ def run_job(
             output=_describe_output(target, writer, span),
             settings=dataclasses.asdict(settings),
             models=facts,
-            frames=recorder.counts() | dataclasses.asdict(damage) | {"kept": num_kept},
+            frames=recorder.counts() | dataclasses.asdict(damage) | {"kept": earlier.num_frames},
             cuts=recorder.cuts,
             tracks=recorder.tracks(),
             timings={**timings, "peak_memory_bytes": peak_memory_bytes()},
@@ -207,19 +202,6 @@ def _guarded(
         yield
 
 
-def _state(recorder: FrameRecorder, damage: Damage) -> dict[str, Any]:
-    """Return what the next run must know if this one is cut short."""
-    return {"frames": recorder.state(), "damage": dataclasses.asdict(damage)}
-
-
-def _what_is_left(span: Span, kept: Kept | None) -> Span | None:
-    """Return the part of a span that is still to be done; None if an earlier run did it all."""
-    if kept is None:
-        return span
-    logger.info("going on with an unfinished run: %d frames are done", kept.num_frames)
-    return None if kept.next_seconds is None else Span(kept.next_seconds, span.stop)
-
-
 def _tell(choices: Sequence[str], warnings: Sequence[str]) -> None:
     for choice in choices:
         logger.info("%s", choice)
@@ -240,23 +222,6 @@ def _pull(
         if on_progress is not None:
             seconds, done = item.frame.seconds, recorder.num_frames
             on_progress(Progress(done, num_frames_expected, seconds, num_kept))
-
-
-def _describe_damage(damage: Damage) -> list[str]:
-    counts = [
-        (damage.bad_packets, "damaged packets could not be decoded; left out"),
-        (
-            damage.lost_pictures,
-            "pictures are lost where the film is damaged; the one before is shown for longer",
-        ),
-        (damage.corrupt_frames, "frames are damaged; kept as the decoder gave them"),
-        (damage.mended_times, "packets had a damaged time; their pictures follow the one before"),
-        (damage.clock_restarts, "times the film's clock starts anew; time goes on there"),
-    ]
-    found = [f"{count} {what}" for count, what in counts if count]
-    if damage.is_truncated:
-        found.append("the film ends earlier than its file says: it is cut off")
-    return found
 
 
 def seconds_of(span: TimeSpan, reader: VideoReader) -> Span:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidrestore.media.decoding import Damage
 from vidrestore.media.work_folder import fingerprint
 from vidrestore.media.write import VideoWriter
-from vidrestore.report import describe_versions, plain
+from vidrestore.pipeline import Span
+from vidrestore.report import FrameRecorder, describe_versions, plain
 from vidrestore.settings import RestoreSettings
+
+logger = logging.getLogger(__name__)
 
 
 def describe_job(
@@ -45,6 +51,46 @@ def describe_job(
         "models": plain(models),
         "versions": describe_versions(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run of the same job has done."""
+
+    num_frames: int
+    frames: Mapping[str, Any] | None
+    """What the recorder knew at the end of them."""
+    damage: Damage
+    rest: Span | None
+    """What is still to be done; None if only the joining is."""
+
+
+def take_up(
+    writer: VideoWriter, job: Mapping[str, Any] | None, span: Span, *, resume: bool
+) -> Earlier:
+    """Go on with what is there, if there is something.
+
+    Args:
+        writer: Of the output.
+        job: From ``describe_job``; None if this run is not to be gone on with.
+        span: What is wanted.
+        resume: False starts over.
+
+    Raises:
+        SettingsError: What is there was begun otherwise.
+        OutputError: The work folder cannot be written, or another run is at work in it.
+    """
+    kept = None if job is None else writer.take_up(job, resume=resume)
+    if kept is None:
+        return Earlier(0, None, Damage(), span)
+    logger.info("going on with an unfinished run: %d frames are done", kept.num_frames)
+    rest = None if kept.next_seconds is None else Span(kept.next_seconds, span.stop)
+    return Earlier(kept.num_frames, kept.state["frames"], Damage(**kept.state["damage"]), rest)
+
+
+def state_of(recorder: FrameRecorder, damage: Damage) -> dict[str, Any]:
+    """Return what the next run must know if this one is cut short."""
+    return {"frames": recorder.state(), "damage": dataclasses.asdict(damage)}
 
 
 @contextmanager

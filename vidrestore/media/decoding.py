@@ -63,6 +63,23 @@ class Damage:
         """Pictures are lost, or look otherwise than they should."""
         return bool(self.bad_packets or self.corrupt_frames or self.lost_pictures)
 
+    def sentences(self) -> list[str]:
+        """Say what was wrong, one sentence each."""
+        counts = [
+            (self.bad_packets, "damaged packets could not be decoded; left out"),
+            (
+                self.lost_pictures,
+                "pictures are lost where the film is damaged; the one before is shown for longer",
+            ),
+            (self.corrupt_frames, "frames are damaged; kept as the decoder gave them"),
+            (self.mended_times, "packets had a damaged time; their pictures follow the one before"),
+            (self.clock_restarts, "times the film's clock starts anew; time goes on there"),
+        ]
+        found = [f"{count} {what}" for count, what in counts if count]
+        if self.is_truncated:
+            found.append("the film ends earlier than its file says: it is cut off")
+        return found
+
     def forget_since(self, earlier: Damage) -> None:
         """Go back to an earlier count, because what was read since is not wanted."""
         self.bad_packets = earlier.bad_packets
