@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.interlaced import Tape, moments, weave, write_tape
 from tests.support.job_runner import FACTS, fake_networks, run_faked
 from tests.support.synthetic import Clip, Sound, make_clip
 from tests.support.witness import audio_digests, planes_of, video_times
@@ -25,6 +26,7 @@ from vidrestore.settings import (
     BlendSettings,
     EncodeSettings,
     Moment,
+    ReadSettings,
     RestoreSettings,
     TimeSpan,
     TrackChoice,
@@ -394,4 +396,18 @@ def test_a_damaged_film_goes_on_as_if_it_had_not_been_cut_short(tmp_path, suffix
     assert counts["bad_packets"] + counts["corrupt_frames"] + counts["lost_pictures"] > 0
     cut_short(film, tmp_path / "out.mkv", LOSSLESS, 110)
     run_faked(film, tmp_path / "out.mkv", LOSSLESS)
+    assert_same_film(tmp_path / "whole.mkv", tmp_path / "out.mkv")
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["pictures", "fields"])
+def test_an_interlaced_film_goes_on_as_if_it_had_not_been_cut_short(tmp_path, both):
+    pictures = weave(moments(240, width=176, height=480), "bottom")
+    film = write_tape(tmp_path / "in.mpg", pictures, Tape(codec="mpeg2video", flag="bottom"))
+    settings = dataclasses.replace(LOSSLESS, read=ReadSettings(fields=both))
+    once = run_faked(film, tmp_path / "whole.mkv", settings)
+    assert any("interlaced" in choice for choice in once.report.choices)
+    assert once.report.frames["written"] == (240 if both else 120)
+    cut_short(film, tmp_path / "out.mkv", settings, 150 if both else 75)
+    result = run_faked(film, tmp_path / "out.mkv", settings)
+    assert result.report.frames["kept"] > 0
     assert_same_film(tmp_path / "whole.mkv", tmp_path / "out.mkv")

@@ -39,6 +39,7 @@ from vidrestore.media.segments import (
     digest_and_sync,
     reorder_depth,
 )
+from vidrestore.media.stream_report import describe_pictures, describe_tracks
 from vidrestore.media.target import claim_target
 from vidrestore.media.work_folder import Plain, WorkFolder, work_path
 from vidrestore.settings import EncodeSettings
@@ -119,7 +120,7 @@ class VideoWriter:
         """Frames written so far, those of an earlier run included."""
         self.num_joined = 0
         """Frames in the joined film so far: how far ``close`` is."""
-        self.streams: list[dict[str, Any]] = [self._describe_video(), *self._describe_tracks({})]
+        self.streams: list[dict[str, Any]] = self._describe_streams({})
         """What becomes of each stream of the source, for the report."""
 
     def __enter__(self) -> Self:
@@ -246,7 +247,7 @@ class VideoWriter:
         finally:
             draft.unlink(missing_ok=True)
         self.notes += joined.notes
-        self.streams = [self._describe_video(), *self._describe_tracks(joined.numbers)]
+        self.streams = self._describe_streams(joined.numbers)
 
     def _count_joined(self) -> None:
         self.num_joined += 1
@@ -346,38 +347,8 @@ class VideoWriter:
 
         return FilmPlan(self._source, self._container, self._tracks, self._window, add_video)
 
-    def _describe_video(self) -> dict[str, Any]:
-        video, shape = self._source.video, self._shape
-        width, height, coded = video.width, video.height, None
-        if shape is not None:
-            coded = self._encoder.format_for(shape.layout.name)
-            width, height = self._encoder.coded_size(shape.width, shape.height, coded)
-        return {
-            "index": 0,
-            "source_index": video.index,
-            "kind": "video",
-            "codec": str(self._encoder.codec),
-            "action": "encoded",
-            "reason": "",
-            "language": video.language,
-            "encoder": self._encoder.name,
-            "options": dict(self._encoder.options),
-            "width": width,
-            "height": height,
-            "pixel_format": coded,
-            "num_segments": len(self._segments),
-        }
-
-    def _describe_tracks(self, numbers: dict[int, int]) -> list[dict[str, Any]]:
-        return [
-            {
-                "index": numbers.get(track.source_index),
-                "source_index": track.source_index,
-                "kind": track.kind,
-                "codec": track.codec,
-                "action": str(track.action),
-                "reason": track.reason,
-                "language": track.language,
-            }
-            for track in self._tracks
-        ]
+    def _describe_streams(self, numbers: Mapping[int, int]) -> list[dict[str, Any]]:
+        pictures = describe_pictures(
+            self._source.video, self._encoder, self._shape, len(self._segments)
+        )
+        return [pictures, *describe_tracks(self._tracks, numbers)]
