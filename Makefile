@@ -1,5 +1,5 @@
 # make run    set up, restore the sample, say where the result is
-# make test   set up, pass the tests
+# make test   set up, pass the tests (minutes); make test-slow: those left out (minutes more)
 # make check  style, types, layers
 # make bench  measure the networks and the whole path on this machine
 PYTHON ?= python3
@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test test-gpu check bench clean
+.PHONY: run test test-slow test-gpu check bench clean
 
 $(VENV)/.ready: pyproject.toml
 	@echo "Setting up $(VENV): some minutes, and about 7 GB of disk, nearly all of it PyTorch."
@@ -28,6 +28,9 @@ run: $(VENV)/.ready
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
 
+test-slow: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow
+
 test-gpu: $(VENV)/.ready-dev
 	VIDRESTORE_REQUIRE=gpu $(BIN)/python -m pytest -m gpu
 
@@ -41,6 +44,7 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/bench_network.py --model vidrestore-lite-256
 	$(BIN)/python benchmarks/bench_detector.py
 	$(BIN)/python benchmarks/bench_pipeline.py
+	$(BIN)/python benchmarks/bench_segments.py
 
 clean:
 	rm -rf $(VENV) restored .pytest_cache .mypy_cache .ruff_cache

@@ -106,7 +106,7 @@ def preview(
         _require_report(options)
         _check_report_path(options.report, source, target, overwrite=options.overwrite)
         with ProgressBar(talk.quiet) as progress:
-            made = preview_video(source, target, settings, progress)
+            made = preview_video(source, target, settings, progress, leave_hanging)
         _write_report(options.report, made.report.to_json())
         if not talk.quiet:
             say(f"{made.path}: {_summary(made.report.frames, made.report.timings)}")

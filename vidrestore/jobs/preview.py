@@ -13,7 +13,7 @@ import numpy as np
 
 from vidrestore.contracts import BlendedFrame, Frame, Plane
 from vidrestore.jobs.progress import OnProgress
-from vidrestore.jobs.restore import JobResult, run_job
+from vidrestore.jobs.restore import JobResult, OnHang, run_job
 from vidrestore.media.probe import SourceInfo
 from vidrestore.media.read import VideoReader
 from vidrestore.media.write import VideoWriter
@@ -41,6 +41,7 @@ def preview_video(
     target: str | Path | None = None,
     settings: RestoreSettings | None = None,
     on_progress: OnProgress | None = None,
+    on_hang: OnHang | None = None,
 ) -> Preview:
     """Restore a range and show it beside the original, with sound.
 
@@ -52,6 +53,7 @@ def preview_video(
         target: None: ``NAME-preview-START.mp4`` beside the source.
         settings: As for ``restore_video``. Without a range, 6 seconds from the first third.
         on_progress: Called after each frame that was written.
+        on_hang: As for ``restore_video``.
 
     Raises:
         VidrestoreError: As for ``restore_video``.

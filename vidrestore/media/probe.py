@@ -6,6 +6,7 @@ with the pictures and not with the container.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -42,8 +43,11 @@ from vidrestore.media.opening import (
 from vidrestore.media.pixels import UNSPECIFIED, bits_of
 from vidrestore.media.timeline import Timeline, can_start_anew, scan
 
+logger = logging.getLogger(__name__)
+
 CHAPTERS, TIMECODE = "chapters", "timecode"
 """What the tracks of MP4 and MOV are called that hold nothing of their own."""
+_LONG_TO_READ_BYTES = 500_000_000
 _MOST_TRIED = 1000
 """Packets without a picture after which there will be none."""
 
@@ -192,7 +196,11 @@ def _require_bearable(path: Path, width: int, height: int) -> None:
 
 def _timeline(path: Path, film_index: int) -> Timeline:
     with open_source(path) as container:
-        return scan(container, film_index) if can_start_anew(container) else Timeline()
+        if not can_start_anew(container):
+            return Timeline()
+        if path.stat().st_size > _LONG_TO_READ_BYTES:
+            logger.info("reading through %s once: recordings may be joined in it", path)
+        return scan(container, film_index)
 
 
 def _first_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
