@@ -118,6 +118,36 @@ class _TrackState:
     squares: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
     num_squares: int = 0
     strength: float | None = None
+    num_rows_told: int = 0
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return everything as plain data, of the landmark rows those since the last call."""
+        rows = self.summary.frames
+        new = None if rows is None else rows[self.num_rows_told :]
+        self.num_rows_told = 0 if rows is None else len(rows)
+        summary = {f.name: getattr(self.summary, f.name) for f in dataclasses.fields(TrackSummary)}
+        return {
+            "summary": {**summary, "frames": new},
+            "at": self.at.tolist(),
+            "detections": [[points.tolist() for points in pair] for pair in self.detections],
+            "squares": self.squares.tolist(),
+            "num_squares": self.num_squares,
+            "strength": self.strength,
+        }
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any], earlier: _TrackState | None) -> _TrackState:
+        """Read what ``to_plain`` returned, after what it returned before."""
+        made = cls(TrackSummary(**data["summary"]), np.array(data["at"], np.float32))
+        if earlier is not None and earlier.summary.frames is not None:
+            made.summary.frames = [*earlier.summary.frames, *(made.summary.frames or [])]
+        made.num_rows_told = len(made.summary.frames or [])
+        for measured, smoothed in data["detections"]:
+            pair = (np.array(measured, np.float32), np.array(smoothed, np.float32))
+            made.detections.append(pair)
+        made.squares = np.array(data["squares"], np.float64)
+        made.num_squares, made.strength = data["num_squares"], data["strength"]
+        return made
 
 
 class FrameRecorder:
@@ -125,59 +155,52 @@ class FrameRecorder:
 
     Args:
         with_landmarks: Keep the landmarks of every frame too.
-        state: What ``state`` returned in an earlier run, to go on from there.
+        states: What ``state`` returned in an earlier run, in order, to go on from there.
     """
 
-    def __init__(self, with_landmarks: bool, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, with_landmarks: bool, states: Sequence[Mapping[str, Any]] = ()) -> None:
         self._with_landmarks = with_landmarks
         self._tracks: dict[int, _TrackState] = {}
+        self._touched: set[int] = set()
+        """Tracks of which something has changed since the last ``state``."""
         self._names: dict[int, int] | None = None
         """The report's ids by the tracker's, which counts from 1 again when a run goes on."""
-        self._goes_on = state is not None
+        self._goes_on = bool(states)
         self._latest_seconds = 0.0
         self.cuts: list[float] = []
         self.num_frames = 0
         self.num_frames_with_faces = 0
         self.num_frames_painted = 0
         self.num_faces = 0
-        self.num_corrupt = 0
-        if state is not None:
+        self._num_cuts_told = 0
+        for state in states:
             self._take_up(state)
 
     def state(self) -> dict[str, Any]:
-        """Return everything gathered so far as plain data."""
-        tracks = []
-        for kept in self._tracks.values():
-            data = dataclasses.asdict(kept)
-            data["detections"] = [[p.tolist() for p in pair] for pair in kept.detections]
-            tracks.append({**data, "squares": kept.squares.tolist(), "at": kept.at.tolist()})
+        """Return, as plain data, what has changed since the last call."""
+        touched, self._touched = self._touched, set()
+        cuts, self._num_cuts_told = self.cuts[self._num_cuts_told :], len(self.cuts)
         return {
-            "tracks": tracks,
+            "tracks": [self._tracks[k].to_plain() for k in sorted(touched)],
             "latest_seconds": self._latest_seconds,
-            "cuts": list(self.cuts),
+            "cuts": cuts,
             "num_frames": self.num_frames,
             "num_frames_with_faces": self.num_frames_with_faces,
             "num_frames_painted": self.num_frames_painted,
             "num_faces": self.num_faces,
-            "num_corrupt": self.num_corrupt,
         }
 
     def _take_up(self, state: Mapping[str, Any]) -> None:
         for data in state["tracks"]:
-            kept = _TrackState(TrackSummary(**data["summary"]), np.array(data["at"], np.float32))
-            for measured, smoothed in data["detections"]:
-                pair = (np.array(measured, np.float32), np.array(smoothed, np.float32))
-                kept.detections.append(pair)
-            kept.squares = np.array(data["squares"], np.float64)
-            kept.num_squares, kept.strength = data["num_squares"], data["strength"]
-            self._tracks[kept.summary.id] = kept
+            number = data["summary"]["id"]
+            self._tracks[number] = _TrackState.from_plain(data, self._tracks.get(number))
         self._latest_seconds = state["latest_seconds"]
-        self.cuts = list(state["cuts"])
+        self.cuts += state["cuts"]
+        self._num_cuts_told = len(self.cuts)
         self.num_frames = state["num_frames"]
         self.num_frames_with_faces = state["num_frames_with_faces"]
         self.num_frames_painted = state["num_frames_painted"]
         self.num_faces = state["num_faces"]
-        self.num_corrupt = state["num_corrupt"]
 
     def add(self, item: BlendedFrame) -> None:
         """Take the next finished frame."""
@@ -187,7 +210,6 @@ class FrameRecorder:
         self.num_frames_with_faces += bool(item.faces)
         self.num_frames_painted += any(region is not None for region in item.regions)
         self.num_faces += len(item.faces)
-        self.num_corrupt += item.frame.is_corrupt
         if self._goes_on and self._names is None:
             self._names = {} if item.is_cut else self._recognise(item.faces)
         for face, region in zip(item.faces, item.regions, strict=True):
@@ -235,6 +257,7 @@ class FrameRecorder:
             summary = TrackSummary(number, seconds, seconds)
             summary.frames = [] if self._with_landmarks else None
             state = self._tracks[number] = _TrackState(summary, track.landmarks)
+        self._touched.add(number)
         state.at, summary = track.landmarks, state.summary
         summary.end_seconds = seconds
         summary.num_frames += 1

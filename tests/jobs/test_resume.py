@@ -195,7 +195,7 @@ def test_before_the_first_segment_nothing_is_left_behind(film, tmp_path):
     [
         ({"blend": BlendSettings(strength=0.5)}, "settings.blend.strength was 1.0, is 0.5"),
         ({"encode": EncodeSettings(crf=30)}, "settings.crf was None, is 30"),
-        ({"span": TimeSpan(end=Moment.parse("7"))}, "settings.end was None, is 7s"),
+        ({"span": TimeSpan(end=Moment.parse("7"))}, "settings.end was None, is 7 s"),
     ],
 )
 def test_changed_settings_are_refused_and_named(film, tmp_path, changed, named):
@@ -250,27 +250,67 @@ def test_what_becomes_of_the_sound_may_change_meanwhile(film, tmp_path):
     assert len(video_times(target)) == 200
 
 
-@pytest.mark.parametrize("harm", ["cut", "flip", "gone", "manifest", "state"])
-def test_a_damaged_segment_is_done_again(film, whole, tmp_path, harm):
+@pytest.mark.parametrize("harm", ["cut", "flip", "gone", "manifest"])
+@pytest.mark.parametrize("which", [0, -1])
+def test_a_damaged_segment_is_done_again_and_those_before_it_are_kept(
+    film, whole, tmp_path, harm, which
+):
     settings, path, _ = whole
     target = tmp_path / path.name
-    cut_short(film, target, settings, 120)
-    kept = manifests(target)
-    last = work_path(target) / kept[-1]
-    data = bytearray(last.with_suffix(".nut").read_bytes())
+    cut_short(film, target, settings, 150)
+    manifest = work_path(target) / manifests(target)[which]
+    data = bytearray(manifest.with_suffix(".nut").read_bytes())
     if harm == "cut":
-        last.with_suffix(".nut").write_bytes(data[:-10])
+        manifest.with_suffix(".nut").write_bytes(data[:-10])
     elif harm == "flip":
         data[len(data) // 2] ^= 255
-        last.with_suffix(".nut").write_bytes(data)
+        manifest.with_suffix(".nut").write_bytes(data)
     elif harm == "gone":
-        last.with_suffix(".nut").unlink()
-    elif harm == "manifest":
-        last.write_text(last.read_text()[:-40])
+        manifest.with_suffix(".nut").unlink()
     else:
-        last.with_suffix(".state").write_text("{")
-    run_faked(film, target, settings)
+        manifest.write_text(manifest.read_text()[:-40])
+    result = run_faked(film, target, settings)
     assert_same_film(path, target)
+    assert (result.report.frames["kept"] > 0) == (which == -1)
+    if which == -1:
+        assert "1 finished segments are damaged and are made again" in result.report.warnings
+
+
+def test_a_preview_of_the_same_name_leaves_an_unfinished_run_alone(film, tmp_path):
+    target = tmp_path / "out.mp4"
+    cut_short(film, target, QUICK, 120)
+    before = manifests(target)
+    settings = dataclasses.replace(QUICK, span=TimeSpan(end=Moment.parse("1")))
+    run_faked(film, target, settings, is_kept=False)
+    assert manifests(target) == before
+    target.unlink()
+    assert run_faked(film, target, QUICK).report.frames["kept"] > 0
+
+
+def test_what_refuses_at_the_end_refuses_before_the_work_also_when_it_goes_on(
+    film, tmp_path, monkeypatch
+):
+    target = tmp_path / "out.mp4"
+    cut_short(film, target, QUICK, 120)
+
+    def refuse(*args):
+        raise OutputError("the container refuses the aac track")
+
+    monkeypatch.setattr("vidrestore.media.join.Passthrough", refuse)
+    seen = []
+    with fake_networks(), pytest.raises(OutputError, match="refuses the aac track"):
+        run_job(film, target, QUICK, seen.append)
+    assert seen == []
+    assert manifests(target)
+
+
+def test_ranges_that_differ_by_a_frame_are_different_jobs(film, tmp_path):
+    def spanning(start):
+        return dataclasses.replace(QUICK, span=TimeSpan(start=Moment.parse(start)))
+
+    cut_short(film, tmp_path / "out.mp4", spanning("1.0000001"), 100)
+    with pytest.raises(SettingsError, match=r"settings\.start was"):
+        run_faked(film, tmp_path / "out.mp4", spanning("1.0000002"))
 
 
 def test_two_runs_to_one_output_are_refused(film, tmp_path):
@@ -341,7 +381,7 @@ def test_a_signal_to_end_keeps_what_is_finished_and_says_so(film, tmp_path, numb
     _, errors = process.communicate(timeout=20)
     assert time.monotonic() - since < 10
     assert process.returncode == 130
-    assert "vidrestore: interrupted; the output was not written" in errors
+    assert "vidrestore: interrupted\n" in errors
     assert f"kept in {work_path(target)}: the same command goes on from there" in errors
     assert {p.name for p in tmp_path.iterdir()} == {work_path(target).name}
     assert not list(work_path(target).glob("*.part"))
@@ -378,6 +418,8 @@ def test_the_manifest_says_what_was_made_and_how(film, tmp_path):
     assert job["film"]["num_bytes"] == film.stat().st_size
     assert job["models"] == FACTS
     first = json.loads((work_path(target) / "00000.json").read_text())
+    assert set(first) == {"segment", "state"}
+    first = first["segment"]
     assert first["num_frames"] in (40, 50)
     assert first["num_bytes"] == (work_path(target) / "00000.nut").stat().st_size
 
@@ -395,7 +437,9 @@ def test_a_damaged_film_goes_on_as_if_it_had_not_been_cut_short(tmp_path, suffix
     counts = once.report.frames
     assert counts["bad_packets"] + counts["corrupt_frames"] + counts["lost_pictures"] > 0
     cut_short(film, tmp_path / "out.mkv", LOSSLESS, 110)
-    run_faked(film, tmp_path / "out.mkv", LOSSLESS)
+    again = run_faked(film, tmp_path / "out.mkv", LOSSLESS).report.frames
+    for name in ("bad_packets", "corrupt_frames", "lost_pictures", "clock_restarts"):
+        assert again[name] == counts[name]
     assert_same_film(tmp_path / "whole.mkv", tmp_path / "out.mkv")
 
 

@@ -367,3 +367,45 @@ def test_a_disk_that_fails_in_the_middle_ends_the_reading(clip, tmp_path, failin
 
 def test_errors_of_reading_are_media_errors():
     assert issubclass(MediaOpenError, MediaError)
+
+
+def steps_to_times(steps):
+    return [sum(steps[:k], Fraction(0)) for k in range(len(steps) + 1)]
+
+
+_EVEN = Fraction(1, 25)
+_UNEVEN = [Fraction(n) for n in (5, 12, 8, 15, 5, 5, 15, 12, 8, 5)]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".flv", ".ts"])
+@pytest.mark.parametrize("num_b", [0, 3])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [_EVEN] * 25 + [Fraction(12)] + [_EVEN] * 60,
+        [_EVEN] * 25 + [Fraction(25)] + [_EVEN] * 60,
+        _UNEVEN * 5,
+        [Fraction(1)] * 50,
+    ],
+    ids=["pause12", "pause25", "slides", "seconds"],
+)
+def test_pauses_and_slides_are_no_damage(clip, suffix, num_b, steps):
+    times = steps_to_times(steps)
+    options = {"preset": "ultrafast", "bf": str(num_b), "x264-params": "b-adapt=0"}
+    name = f"pace-{len(steps)}-{num_b}-{float(sum(steps)):.0f}{suffix}"
+    recipe = Clip(num_frames=len(times), times=times, time_base=Fraction(1, 1000), options=options)
+    with VideoReader(clip(name, recipe)) as reader:
+        found = [frame.pts * frame.time_base for frame in reader.frames()]
+        assert reader.damage.mended_times == 0
+    assert len(found) == len(times)
+    for expected, time in zip(times, found, strict=True):
+        assert abs((time - found[0]) - expected) <= Fraction(2, 1000)
+
+
+def test_a_strange_length_in_the_tags_is_no_reason_to_stop(clip, tmp_path):
+    path = tmp_path / "strange.mkv"
+    path.write_bytes(
+        clip("tagged.mkv", Clip(num_frames=60)).read_bytes().replace(b"00:00:02.4", b"00:00:02,4")
+    )
+    with VideoReader(path) as reader:
+        assert len(list(reader.frames())) == 60

@@ -17,8 +17,8 @@ from vidrestore.errors import OutputError, SettingsError
 from vidrestore.media import write
 from vidrestore.media.containers import CONTAINERS
 from vidrestore.media.read import VideoReader
-from vidrestore.media.segments import Segment, reorder_depth, segment_packets
-from vidrestore.media.work_folder import WorkFolder, fingerprint, work_path
+from vidrestore.media.segments import Segment, reorder_depth, segment_times
+from vidrestore.media.work_folder import WorkFolder, fingerprint, scratch_path, work_path
 from vidrestore.media.write import VideoWriter
 from vidrestore.settings import EncodeSettings, VideoCodec
 
@@ -106,8 +106,8 @@ def segment_sizes(source: Path, target: Path) -> list[int]:
     with VideoReader(source) as reader, VideoWriter(target, reader.info, QUICK) as writer:
         for frame in reader.frames():
             writer.write(frame)
-            found = sorted(p for p in work_path(target).glob("*.json") if p.stem.isdigit())
-            sizes = [json.loads(p.read_text())["num_frames"] for p in found]
+            found = sorted(p for p in scratch_path(target).glob("*.json") if p.stem.isdigit())
+            sizes = [json.loads(p.read_text())["segment"]["num_frames"] for p in found]
     return [*sizes, 100 - sum(sizes)]
 
 
@@ -147,7 +147,7 @@ def test_a_coder_that_has_changed_meanwhile_is_noticed(clip, tmp_path, monkeypat
     monkeypatch.setattr(
         write.SegmentEncoder, "finish", lambda self: (*finish(self)[:3], "another header")
     )
-    with pytest.raises(OutputError, match="coded in another way than this program does"):
+    with pytest.raises(OutputError, match="were coded in another way"):
         rewritten(source, tmp_path / "out.mp4")
 
 
@@ -174,13 +174,15 @@ def test_a_segment_travels_through_json(clip, tmp_path, short_segments):
         for frame in reader.frames():
             writer.write(frame)
         first, second = (
-            Segment.from_json(json.loads((work_path(target) / f"0000{k}.json").read_text()))
+            Segment.from_json(
+                json.loads((work_path(target) / f"0000{k}.json").read_text())["segment"]
+            )
             for k in range(2)
         )
         assert Segment.from_json(json.loads(json.dumps(first.to_json()))) == first
         assert (first.num_frames, first.begin, first.next_seconds) == (25, 0, 1)
         assert second.begin == first.last + first.last_duration
-        times = [t for t, _ in segment_packets(work_path(target) / second.file_name, second)]
+        times = segment_times(work_path(target) / second.file_name, second)
         assert min(times) == second.begin
         assert max(times) == second.last
 
@@ -192,23 +194,102 @@ def test_reorder_depth(coded, depth):
     assert reorder_depth(coded) == depth
 
 
+def held(tmp_path: Path) -> WorkFolder:
+    return WorkFolder(work_path(tmp_path / "out.mp4"), tmp_path / "out.mp4")
+
+
 def test_a_folder_is_held_by_one_at_a_time(tmp_path):
-    first = WorkFolder(tmp_path / "out.mp4")
+    first = held(tmp_path)
     with pytest.raises(OutputError, match=r"another run is writing .*out\.mp4"):
-        WorkFolder(tmp_path / "out.mp4")
+        held(tmp_path)
     first.release()
-    WorkFolder(tmp_path / "out.mp4").remove()
+    held(tmp_path).remove()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_all_differences_between_jobs_are_named(tmp_path):
-    folder = WorkFolder(tmp_path / "out.mp4")
+    folder = held(tmp_path)
     folder.start_over({"a": {"b": 1, "c": [1, 2]}, "d": "x"})
-    assert folder.take_up({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == ([], None)
+    assert folder.take_up({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == []
     with pytest.raises(SettingsError) as refusal:
         folder.take_up({"a": {"b": 2, "c": [1, 3]}, "e": None, "d": "x"})
     assert "(a.b was 1, is 2; a.c was [1, 2], is [1, 3])" in str(refusal.value)
     folder.remove()
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", "00000.avi", "my notes.txt", "sub/picture.png"])
+def test_a_folder_with_other_peoples_files_is_not_touched(tmp_path, name):
+    path = work_path(tmp_path / "out.mp4") / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="is in the way: it holds"):
+        held(tmp_path)
+    assert path.read_bytes() == b"precious"
+    assert [p.name for p in work_path(tmp_path / "out.mp4").iterdir()] == [name.split("/")[0]]
+
+
+def test_a_link_to_a_folder_elsewhere_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "00000.nut").write_bytes(b"precious")
+    work_path(tmp_path / "out.mp4").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is in the way"):
+        held(tmp_path)
+    assert (tmp_path / "elsewhere" / "00000.nut").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("harm", ["mangled", "gone"])
+def test_finished_work_that_no_longer_says_of_what_is_kept(tmp_path, harm):
+    folder = held(tmp_path)
+    folder.start_over({"job": 1})
+    (folder.path / "00000.nut").write_bytes(b"hours of work")
+    if harm == "mangled":
+        (folder.path / "job.json").write_text('{"job"')
+    else:
+        (folder.path / "job.json").unlink()
+    with pytest.raises(OutputError, match=r"job\.json is damaged: start over with --fresh"):
+        folder.take_up({"job": 1})
+    assert (folder.path / "00000.nut").read_bytes() == b"hours of work"
+    folder.release()
+
+
+def test_a_job_that_cannot_be_read_just_now_is_an_error(tmp_path, monkeypatch):
+    folder = held(tmp_path)
+    folder.start_over({"job": 1})
+
+    def broken(*args, **kwargs):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_text", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        folder.take_up({"job": 1})
+    folder.release()
+
+
+def test_h265_names_no_machine_in_its_header(clip, tmp_path):
+    """Or a run could not be gone on with on a machine with other cores."""
+    source = clip("plain.mp4", Clip(num_frames=3))
+    rewritten(source, tmp_path / "out.mkv", EncodeSettings(codec=VideoCodec.H265))
+    with av.open(str(tmp_path / "out.mkv")) as film:
+        assert b"cpuid" not in bytes(film.streams.video[0].codec_context.extradata)
+
+
+def test_an_output_that_appears_meanwhile_is_not_replaced(clip, tmp_path):
+    source, target = clip("plain.mp4", Clip()), tmp_path / "out.mp4"
+    careful = EncodeSettings(preset="ultrafast")
+
+    def intrude() -> None:
+        with (
+            VideoReader(source) as reader,
+            VideoWriter(target, reader.info, careful) as writer,
+        ):
+            for frame in reader.frames():
+                writer.write(frame)
+            target.write_bytes(b"precious")
+
+    with pytest.raises(OutputError, match="has appeared meanwhile"):
+        intrude()
+    assert target.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_fingerprints_tell_films_apart(tmp_path):

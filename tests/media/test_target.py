@@ -19,7 +19,7 @@ from vidrestore.errors import OutputError, SettingsError
 from vidrestore.media import write
 from vidrestore.media.probe import probe
 from vidrestore.media.read import VideoReader
-from vidrestore.media.work_folder import work_path
+from vidrestore.media.work_folder import scratch_path
 from vidrestore.media.write import VideoWriter
 from vidrestore.settings import EncodeSettings, VideoCodec
 
@@ -125,7 +125,7 @@ def test_an_existing_output_stays_until_the_new_one_is_complete(source, tmp_path
         for frame in reader.frames():
             writer.write(frame)
             assert target.read_bytes() == b"precious"
-            assert work_path(target).is_dir()
+            assert scratch_path(target).is_dir()
     assert probe(target).video.width == 160
 
 
@@ -167,16 +167,16 @@ def test_what_a_killed_run_left_is_cleared_away(source, tmp_path):
         cwd=Path(__file__).parents[2],
     )
     assert done.returncode == -signal.SIGKILL
-    assert list(work_path(target).glob("*.part"))
+    assert list(scratch_path(target).glob("*.part"))
     rewrite(source, target)
     assert {p.name for p in tmp_path.iterdir()} == {"in", "out.mp4"}
 
 
 def test_a_file_where_the_folder_should_be_is_left_alone(source, tmp_path):
-    work_path(tmp_path / "out.mp4").write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"out\.mp4\.unfinished is in the way"):
+    scratch_path(tmp_path / "out.mp4").write_bytes(b"precious")
+    with pytest.raises(OutputError, match=r"\.out\.mp4\.unfinished is in the way"):
         rewrite(source, tmp_path / "out.mp4")
-    assert work_path(tmp_path / "out.mp4").read_bytes() == b"precious"
+    assert scratch_path(tmp_path / "out.mp4").read_bytes() == b"precious"
 
 
 class StopError(Exception):

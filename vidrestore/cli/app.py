@@ -217,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain_notes(error)
         return error.exit_code
     except KeyboardInterrupt as error:
-        complain("interrupted; the output was not written")
+        complain("interrupted")
         complain_notes(error)
         return _EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the one place that reports bugs

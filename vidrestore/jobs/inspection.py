@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from vidrestore.contracts import Frame
 from vidrestore.core.views import to_display, upright_view
+from vidrestore.errors import OutputError
 from vidrestore.jobs.networks import choose_models, loaded_detector
 from vidrestore.media.containers import CONTAINERS
 from vidrestore.media.decoding import Damage
@@ -28,6 +30,7 @@ from vidrestore.stages.detect import is_believed
 
 NUM_SAMPLES = 12
 """Moments at which faces are looked for."""
+_MINUTE = Fraction(60)
 _PACE_PICTURES = 100
 _ROUNDING_SECONDS = 0.0021
 """Matroska rounds each time to a millisecond."""
@@ -115,7 +118,10 @@ def inspect_video(source: str | Path, model: ModelSettings | None = None) -> Ins
 def _plan_for(info: SourceInfo, suffix: str) -> tuple[str, ...]:
     """Say what a run to a container with the default codec would change or leave out."""
     container, settings = CONTAINERS[suffix], EncodeSettings()
-    pictures = plan_pictures(info.video, choose_encoder(settings, container), container)
+    try:
+        pictures = plan_pictures(info.video, choose_encoder(settings, container), container)
+    except OutputError as refusal:
+        pictures = [str(refusal)]
     tracks = plan_tracks(info, container, settings)
     return (*pictures, *(track.note for track in tracks if track.note))
 
@@ -129,14 +135,32 @@ def _pace(reader: VideoReader) -> Pace:
 
 
 def _spread_frames(reader: VideoReader) -> list[Frame]:
-    """Return the frames in the middle of equal parts of the film; the first if it has no length."""
+    """Return the frames in the middle of equal parts of the film; the first if it has no length.
+
+    Of a film in which nothing can be seeked the first minute stands for the whole.
+    """
     duration = reader.info.duration_seconds
-    moments = [Fraction(0)]
-    if duration:
-        moments = [duration * (2 * k + 1) / (2 * NUM_SAMPLES) for k in range(NUM_SAMPLES)]
-    frames: dict[int, Frame] = {}
-    for moment in moments:
-        frame = next(reader.frames(moment), None)
-        if frame is not None:
-            frames[frame.pts] = frame
-    return list(frames.values())
+    if not duration:
+        return list(islice(reader.frames(), 1))
+    can_seek = reader.info.timeline.can_seek
+    if not can_seek:
+        duration = min(duration, _MINUTE)
+    moments = [duration * (2 * k + 1) / (2 * NUM_SAMPLES) for k in range(NUM_SAMPLES)]
+    if can_seek:
+        found = [next(reader.frames(moment), None) for moment in moments]
+    else:
+        found = list(_frames_at(reader, moments))
+    return list({frame.pts: frame for frame in found if frame is not None}.values())
+
+
+def _frames_at(reader: VideoReader, moments: Sequence[Fraction]) -> Iterator[Frame]:
+    """Yield the first frame at or after each of some moments, in one pass."""
+    waiting = deque(moments)
+    with closing(reader.frames()) as frames:
+        for frame in frames:
+            if not waiting:
+                return
+            if frame.seconds >= waiting[0]:
+                yield frame
+                while waiting and frame.seconds >= waiting[0]:
+                    waiting.popleft()

@@ -19,6 +19,7 @@ from vidrestore.jobs.networks import choose_models, loaded_networks
 from vidrestore.jobs.progress import OnProgress, Progress
 from vidrestore.jobs.resuming import describe_job, keeping, state_of, take_up
 from vidrestore.jobs.space import check_space
+from vidrestore.media.decoding import Damage
 from vidrestore.media.read import VideoReader
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span, restoring
@@ -126,7 +127,7 @@ def run_job(
                 start_seconds=span.start,
                 end_seconds=span.stop,
             ) as writer,
-            keeping(writer),
+            keeping(writer, target),
         ):
             num_notes = len(writer.notes)
             size, tight = check_space(target, reader.info, settings.encode, _length(span, reader))
@@ -140,7 +141,8 @@ def run_job(
                 earlier = take_up(writer, job, span, resume=settings.resume)
                 reader.is_damaged = earlier.damage.is_visible
                 recorder = FrameRecorder(settings.record_landmarks, earlier.frames)
-                writer.state = partial(state_of, recorder, reader.damage)
+                seen = _Seen(reader, earlier.damage)
+                writer.state = partial(state_of, recorder, seen.damage)
 
                 def write(items: Iterator[BlendedFrame]) -> Iterator[BlendedFrame]:
                     return encode(items, writer)
@@ -151,13 +153,13 @@ def run_job(
                             reader, networks, write, earlier.rest, settings, clock
                         ) as frames:
                             num_expected = num_frames_in(reader, span)
-                            _pull(frames, recorder, num_expected, on_progress)
+                            _pull(frames, recorder, seen, num_expected, on_progress)
                     _require_frames(recorder, reader, settings.span)
                     with clock.busy("encode"):
                         writer.close()
                 device_notes = list(networks.restorer.notes)
         wall_seconds = time.perf_counter() - started
-        damage = reader.damage.plus(earlier.damage)
+        damage = seen.damage(to_the_end=span.stop is None)
         late = [*writer.notes[num_notes:], *device_notes, *damage.sentences()]
         _tell([], late)
         num_done = recorder.num_frames - earlier.num_frames
@@ -180,13 +182,36 @@ def run_job(
         return JobResult(report, clock.times(), wall_seconds, num_frames_in(reader, Span()))
 
 
+class _Seen:
+    """Which frames this run has written, and what was wrong with the film up to them."""
+
+    def __init__(self, reader: VideoReader, earlier: Damage) -> None:
+        """Begin with what was wrong with the frames of an earlier run."""
+        self._reader, self._earlier = reader, earlier
+        self._first: int | None = None
+        self._last: int | None = None
+
+    def add(self, pts: int) -> None:
+        """Take note of the next frame."""
+        self._first, self._last = pts if self._first is None else self._first, pts
+
+    def damage(self, *, to_the_end: bool = False) -> Damage:
+        """Count what was wrong, up to the latest frame or with all that was read behind it."""
+        if self._first is None:
+            return self._earlier
+        last = None if to_the_end else self._last
+        return self._earlier.plus(self._reader.damage_between(self._first, last))
+
+
 @contextmanager
 def _guarded(
     reader: VideoReader, writer: VideoWriter, seconds: float, on_hang: OnHang | None
 ) -> Iterator[None]:
     """Raise the alarm when neither a picture is decoded nor one written for too long."""
 
-    def progress() -> tuple[int, ...]:
+    def progress() -> object:
+        if writer.num_joined and writer.num_joined == writer.num_frames:
+            return object()  # the system writes a large file, which takes as long as it takes
         return reader.damage.num_pictures, writer.num_frames, writer.num_joined
 
     def alarm() -> None:
@@ -212,6 +237,7 @@ def _tell(choices: Sequence[str], warnings: Sequence[str]) -> None:
 def _pull(
     frames: Iterator[BlendedFrame],
     recorder: FrameRecorder,
+    seen: _Seen,
     num_frames_expected: int | None,
     on_progress: OnProgress | None,
 ) -> None:
@@ -219,6 +245,7 @@ def _pull(
     num_kept = recorder.num_frames
     for item in frames:
         recorder.add(item)
+        seen.add(item.frame.pts)
         if on_progress is not None:
             seconds, done = item.frame.seconds, recorder.num_frames
             on_progress(Progress(done, num_frames_expected, seconds, num_kept))

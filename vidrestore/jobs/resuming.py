@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidrestore.errors import MediaError
 from vidrestore.media.decoding import Damage
 from vidrestore.media.work_folder import fingerprint
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span
 from vidrestore.report import FrameRecorder, describe_versions, plain
-from vidrestore.settings import RestoreSettings
+from vidrestore.settings import Moment, RestoreSettings
 
 logger = logging.getLogger(__name__)
 
@@ -33,12 +34,16 @@ def describe_job(
         models: The report's facts about the networks: name, hash, and how they are computed.
     """
     encode = settings.encode
+    try:
+        film = fingerprint(source)
+    except OSError as error:
+        raise MediaError(f"cannot read {source}: {error.strerror}") from error
     return {
-        "film": fingerprint(source),
+        "film": film,
         "settings": plain(
             {
-                "start": settings.span.start and str(settings.span.start),
-                "end": settings.span.end and str(settings.span.end),
+                "start": _exactly(settings.span.start),
+                "end": _exactly(settings.span.end),
                 "read": dataclasses.asdict(settings.read),
                 "detect": dataclasses.asdict(settings.detect),
                 "track": dataclasses.asdict(settings.track),
@@ -53,13 +58,19 @@ def describe_job(
     }
 
 
+def _exactly(moment: Moment | None) -> str | None:
+    if moment is None:
+        return None
+    return f"@{moment.frame}" if moment.seconds is None else f"{moment.seconds} s"
+
+
 @dataclass(frozen=True, slots=True)
 class Earlier:
     """What an earlier run of the same job has done."""
 
     num_frames: int
-    frames: Mapping[str, Any] | None
-    """What the recorder knew at the end of them."""
+    frames: tuple[Mapping[str, Any], ...]
+    """What the recorder learnt in each segment."""
     damage: Damage
     rest: Span | None
     """What is still to be done; None if only the joining is."""
@@ -82,20 +93,26 @@ def take_up(
     """
     kept = None if job is None else writer.take_up(job, resume=resume)
     if kept is None:
-        return Earlier(0, None, Damage(), span)
+        return Earlier(0, (), Damage(), span)
     logger.info("going on with an unfinished run: %d frames are done", kept.num_frames)
     rest = None if kept.next_seconds is None else Span(kept.next_seconds, span.stop)
-    return Earlier(kept.num_frames, kept.state["frames"], Damage(**kept.state["damage"]), rest)
+    frames = tuple(state["frames"] for state in kept.states)
+    return Earlier(kept.num_frames, frames, Damage(**kept.states[-1]["damage"]), rest)
 
 
-def state_of(recorder: FrameRecorder, damage: Damage) -> dict[str, Any]:
-    """Return what the next run must know if this one is cut short."""
-    return {"frames": recorder.state(), "damage": dataclasses.asdict(damage)}
+def state_of(recorder: FrameRecorder, damage: Callable[[], Damage]) -> dict[str, Any]:
+    """Return what the next run must know if this one is cut short.
+
+    Args:
+        recorder: Of this run.
+        damage: Returns what was wrong with the film up to the latest frame.
+    """
+    return {"frames": recorder.state(), "damage": dataclasses.asdict(damage())}
 
 
 @contextmanager
-def keeping(writer: VideoWriter) -> Iterator[None]:
-    """Add a note to an exception that leaves the block: what is kept, and how to go on."""
+def keeping(writer: VideoWriter, target: Path) -> Iterator[None]:
+    """Add a note to an exception that leaves the block: what there is now, and how to go on."""
     try:
         yield
     except BaseException as error:
@@ -104,4 +121,6 @@ def keeping(writer: VideoWriter) -> Iterator[None]:
                 f"{writer.num_frames_kept} frames are finished and kept in {writer.kept_folder}: "
                 "the same command goes on from there"
             )
+        elif writer.is_complete:
+            error.add_note(f"{target} is complete all the same")
         raise

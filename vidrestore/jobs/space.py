@@ -9,6 +9,7 @@ from pathlib import Path
 from vidrestore.errors import OutputError
 from vidrestore.media.estimate import estimate_output_bytes
 from vidrestore.media.probe import SourceInfo
+from vidrestore.media.work_folder import work_path
 from vidrestore.settings import EncodeSettings
 
 _COPIES = 2
@@ -34,8 +35,8 @@ def check_space(
         OutputError: Even the least that can be expected does not fit.
     """
     least, most = estimate_output_bytes(info, settings, span_seconds)
-    free = shutil.disk_usage(target.parent).free
-    if most == 0:
+    free = _room_for(target)
+    if most == 0 or free is None:
         return None, None
     size = f"{as_size(least)} to {as_size(most)}"
     if free < _COPIES * least:
@@ -51,6 +52,16 @@ def check_space(
             "finished is kept, and the same command goes on from there"
         )
     return f"{target.name} will take {size}", warning
+
+
+def _room_for(target: Path) -> int | None:
+    """Return the bytes that are free, and those that an unfinished run has taken already."""
+    try:
+        usage = shutil.disk_usage(target.parent)
+        taken = sum(path.stat().st_size for path in work_path(target).glob("*.nut"))
+    except OSError:  # some network drives cannot say
+        return None
+    return usage.free + taken if usage.total else None
 
 
 def as_size(num_bytes: float) -> str:

@@ -8,7 +8,7 @@ out otherwise when a run is repeated or taken up again. Larger pictures need the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import cast
 
@@ -91,19 +91,20 @@ class Damage:
 
     def plus(self, other: Damage) -> Damage:
         """Return the sum of two counts."""
-        return Damage(
-            self.num_pictures + other.num_pictures,
-            self.bad_packets + other.bad_packets,
-            self.corrupt_frames + other.corrupt_frames,
-            self.lost_pictures + other.lost_pictures,
-            self.mended_times + other.mended_times,
-            self.clock_restarts + other.clock_restarts,
-            self.is_truncated or other.is_truncated,
-        )
+        counts = {name: getattr(self, name) + getattr(other, name) for name in _COUNTS}
+        return Damage(**counts, is_truncated=self.is_truncated or other.is_truncated)
+
+    def minus(self, other: Damage) -> Damage:
+        """Return what came after an earlier count."""
+        counts = {name: getattr(self, name) - getattr(other, name) for name in _COUNTS}
+        return Damage(**counts, is_truncated=self.is_truncated)
 
     def copy(self) -> Damage:
         """Return the counts as they are now."""
         return replace(self)
+
+
+_COUNTS = tuple(f.name for f in fields(Damage) if f.name != "is_truncated")
 
 
 class Decoding:

@@ -62,7 +62,9 @@ _CODERS: Mapping[VideoCodec, _Coder] = MappingProxyType(
     {
         VideoCodec.H264: _Coder("libx264", "H.264", 18, 51, "medium", _X26X_PRESETS, {}, True),
         VideoCodec.H265: _Coder(
-            "libx265", "H.265", 20, 51, "medium", _X26X_PRESETS, {"x265-params": "log-level=none"},
+            "libx265", "H.265", 20, 51, "medium", _X26X_PRESETS,
+            # its header names the machine's cores, which may change until a run is gone on with
+            {"x265-params": "log-level=none:info=0"},
             True,
         ),
         VideoCodec.AV1: _Coder(

@@ -22,7 +22,6 @@ class PictureFitter:
         """
         self._shape, self._notes = shape, notes
         self._converter = PictureConverter()
-        self._foreign: set[Shape] = set()
 
     def fit(self, frame: Frame, context: VideoCodecContext) -> VideoFrame:
         """Return the frame as a picture in the size, format and colours of an open encoder."""
@@ -41,10 +40,6 @@ class PictureFitter:
         return picture
 
     def _note_change(self, frame: Frame) -> None:
-        found = Shape.of(frame)
-        if found not in self._foreign:
-            self._foreign.add(found)
-            self._notes.append(
-                f"from {frame.seconds:.2f} s on, pictures of {found} are converted to "
-                f"{self._shape}, as which the film began"
-            )
+        what = f"pictures of {Shape.of(frame)} are converted to {self._shape}"
+        if not any(what in note for note in self._notes):
+            self._notes.append(f"from {frame.seconds:.2f} s on, {what}, as which the film began")

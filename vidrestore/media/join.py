@@ -21,7 +21,12 @@ from vidrestore.media.encoders import fine_time_base
 from vidrestore.media.passthrough import Passthrough
 from vidrestore.media.plan import TrackPlan
 from vidrestore.media.probe import SourceInfo
-from vidrestore.media.segments import Segment, header_digest, segment_packets
+from vidrestore.media.segments import (
+    Segment,
+    header_digest,
+    segment_packets,
+    segment_times,
+)
 
 # Tags that MP4 and MOV store in their own way; any other needs QuickTime's list of free names.
 _PLAIN_TAGS = frozenset(
@@ -75,33 +80,40 @@ def join_segments(
         MediaError: The source cannot be read.
     """
     with _opened(plan, path) as (out, video, rest):
-        header = header_digest(video)
-        video.encode(None)  # nothing came: SVT-AV1 complains where its end is not told
-        if any(segment.header != header for segment in segments):
-            raise OutputError(
-                "the segments were coded in another way than this program does: "
-                "start over with --fresh"
-            )
+        _require_alike(video, segments)
         tick = video.codec_context.time_base
-        for time, packet in _one_film(folder, segments):
+        for packet in _one_film(folder, segments):
+            assert packet.pts is not None
+            time = packet.pts * tick
             packet.stream, packet.time_base = video, tick
             out.mux(packet)
-            rest.pump(time * tick)
+            rest.pump(time)
             on_picture()
         rest.finish()
     return Joined(rest.numbers, rest.notes)
 
 
-def rehearse(plan: FilmPlan, path: Path) -> None:
+def rehearse(plan: FilmPlan, segments: Sequence[Segment], path: Path) -> None:
     """Open a film as ``join_segments`` will, and remove it: whatever refuses does so now.
 
     Raises:
-        OutputError: The encoder or the container refuses a track.
+        OutputError: The encoder or the container refuses a track, or segments that are there
+            already were coded otherwise.
         MediaError: The source cannot be read.
     """
     with _opened(plan, path) as (_, video, _):
-        video.encode(None)
+        _require_alike(video, segments)
     path.unlink()
+
+
+def _require_alike(video: VideoStream, segments: Sequence[Segment]) -> None:
+    header = header_digest(video)
+    video.encode(None)  # nothing came: SVT-AV1 complains where its end is not told
+    if any(segment.header != header for segment in segments):
+        raise OutputError(
+            "the segments that are finished were coded in another way than this program does "
+            "here and now: start over with --fresh"
+        )
 
 
 @contextmanager
@@ -143,9 +155,7 @@ def _container_options(plan: FilmPlan) -> dict[str, str]:
     return {"movflags": f"+faststart{free}", "movie_timescale": str(scale)}
 
 
-def _one_film(
-    folder: Path, segments: Sequence[Segment]
-) -> Iterator[tuple[int, Packet[VideoStream]]]:
+def _one_film(folder: Path, segments: Sequence[Segment]) -> Iterator[Packet[VideoStream]]:
     """Give all packets one sequence of decoding times: each segment's coder began its own anew.
 
     A picture is decoded when the one ``delay`` places before it in the order of showing is shown,
@@ -154,15 +164,16 @@ def _one_film(
     delay = max(segment.reorder for segment in segments)
     earlier: deque[int] = deque()
     for segment, following in zip(segments, [*segments[1:], None], strict=True):
-        packets = list(segment_packets(folder / segment.file_name, segment))
-        shown = sorted(time for time, _ in packets)
+        path = folder / segment.file_name
+        times = segment_times(path, segment)
+        shown = sorted(times)
         end = segment.last + segment.last_duration if following is None else following.begin
         lengths = {a: b - a for a, b in pairwise([*shown, end])}
         if not earlier:
             step = min(lengths.values()) or 1
             earlier.extend(shown[0] - k * step for k in range(delay, 0, -1))
-        times = [*earlier, *shown]
-        for place, (time, packet) in enumerate(packets):
-            packet.pts, packet.dts, packet.duration = time, times[place], lengths[time]
-            yield time, packet
-        earlier = deque(times[len(times) - delay :])
+        decoded = [*earlier, *shown]
+        for place, packet in enumerate(segment_packets(path, times)):
+            packet.dts, packet.duration = decoded[place], lengths[times[place]]
+            yield packet
+        earlier = deque(decoded[len(decoded) - delay :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -51,7 +52,7 @@ def promised_end(container: InputContainer, stream: VideoStream) -> Fraction | N
     if duration:
         return ((stream.start_time or 0) + duration) * stream.time_base
     stated = stream.metadata.get("DURATION", "")  # Matroska: 00:00:10.333000000
-    if stated.count(":") == 2:
+    with suppress(ValueError, ZeroDivisionError):  # anything may be written there
         hours, minutes, seconds = stated.split(":")
         return Fraction(hours) * 3600 + Fraction(minutes) * 60 + Fraction(seconds)
     return None if container.streams.audio else stated_end(container)

@@ -9,6 +9,7 @@ clocks to fill in; if they go on from there the jump is real and stays.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,11 +26,15 @@ from vidrestore.media.timeline import ENOUGH, FORWARD, Timeline
 
 _BACKWARD = 1.0
 """Seconds that times may run back: pictures are stored in the order of decoding."""
+_BACKWARD_AT_FIRST = 60.0
+"""The same where the usual distance of pictures is not known yet: they may be slides."""
 _REORDERED = 17
 """Packets back on the line after which no more can come from behind a jump: 16 is the most that a
 decoder puts into another order."""
 _SURE_SECONDS = 10.0
 """A jump forward that lasts that long is real; a damaged cluster of Matroska spoils up to 5 s."""
+_USUAL_STEPS = 8
+"""A picture may come so many usual distances after the one before."""
 _MOST_BYTES_HELD = 32_000_000
 _MOST_HELD = 2_000
 _AVI_HEADER = 8
@@ -48,6 +53,8 @@ class _Line:
     """Packets off the line whose times agree with each other."""
     outcasts: list[Packet[Stream]] = field(default_factory=list)
     """Packets off the line whose times agree with nothing."""
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_REORDERED))
+    """Latest times as they were believed, for as far as pictures may be out of order."""
     _num_back: int = 0
     """Packets on the line since the last that was not."""
 
@@ -59,12 +66,16 @@ class _Line:
     def judge(self, packet: Packet[Stream], seconds: float) -> int:
         """Take the next packet; return how many times were taken away."""
         if self.latest is not None and self._fits(seconds):
-            self.latest = max(self.latest, seconds)
+            self._advance(seconds)
             self._num_back += 1
-            is_over = self.suspects and self._num_back == _REORDERED
-            return self._take_away() if is_over else 0
+            if not self.suspects or self._num_back < _REORDERED:
+                return 0
+            # those that the line has passed since stood before a pause, in good order
+            self.suspects = [(p, s) for p, s in self.suspects if s > self.latest]
+            return self._take_away()
         self._num_back = 0
-        while self.suspects and self.suspects[-1][1] > seconds + _BACKWARD:
+        back = _BACKWARD if self.latest is not None else _BACKWARD_AT_FIRST
+        while self.suspects and self.suspects[-1][1] > seconds + back:
             self.outcasts.append(self.suspects.pop()[0])
         self.suspects.append((packet, seconds))
         return self.believe() if self._is_sure() else 0
@@ -72,7 +83,14 @@ class _Line:
     def _fits(self, seconds: float) -> bool:
         assert self.latest is not None
         ahead = 2 * _SURE_SECONDS if self.suspects else FORWARD
-        return -_BACKWARD <= seconds - self.latest <= ahead
+        first, num_steps = self._recent[0], len(self._recent) - 1
+        if num_steps:  # slides come slowly, and so do pictures that are stored out of order
+            ahead = max(ahead, _USUAL_STEPS * (self.latest - first) / num_steps)
+        return min(self.latest - _BACKWARD, first) <= seconds <= self.latest + ahead
+
+    def _advance(self, seconds: float) -> None:
+        self.latest = seconds if self.latest is None else max(self.latest, seconds)
+        self._recent.append(self.latest)
 
     def _is_sure(self) -> bool:
         """Tell whether the suspects have been going on for long enough."""
@@ -85,7 +103,10 @@ class _Line:
 
     def believe(self) -> int:
         """Take the suspects for true, and the outcasts before them for damage."""
-        self.latest = max(seconds for _, seconds in self.suspects)
+        self.latest = None
+        self._recent.clear()
+        for _, seconds in self.suspects:
+            self._advance(seconds)
         self.suspects = []
         return self._take_away()
 

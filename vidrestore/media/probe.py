@@ -181,7 +181,9 @@ def probe(path: Path) -> SourceInfo:
             if picture is None:
                 raise MediaOpenError(f"not one picture of {path} can be decoded; is it damaged?")
             _require_bearable(path, picture.width, picture.height)
-            return _describe(path, container, stream, picture, _timeline(path, stream.index))
+            return _describe(
+                path, container, stream, picture, _timeline(path, container, stream.index)
+            )
         finally:
             stream.codec_context.flush_buffers()
 
@@ -194,13 +196,13 @@ def _require_bearable(path: Path, width: int, height: int) -> None:
         )
 
 
-def _timeline(path: Path, film_index: int) -> Timeline:
-    with open_source(path) as container:
-        if not can_start_anew(container):
-            return Timeline()
-        if path.stat().st_size > _LONG_TO_READ_BYTES:
-            logger.info("reading through %s once: recordings may be joined in it", path)
-        return scan(container, film_index)
+def _timeline(path: Path, container: InputContainer, film_index: int) -> Timeline:
+    if not can_start_anew(container):
+        return Timeline()
+    if path.stat().st_size > _LONG_TO_READ_BYTES:
+        logger.info("reading through %s: recordings may be joined in it", path)
+    with open_source(path) as afresh:
+        return scan(afresh, film_index)
 
 
 def _first_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:

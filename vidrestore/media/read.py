@@ -10,7 +10,9 @@ import math
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,6 +69,8 @@ class VideoReader:
         self.is_damaged = False
         """Set where damage is known of: then everything is decoded from the start of the film,
         because what follows damage looks otherwise to a decoder that has not been through it."""
+        self._damage_at: list[tuple[float, Damage]] = [(-math.inf, Damage())]
+        """Counts as they were when the picture of a time was delivered, where they changed."""
         self._open: list[Decoding] = []
         self._frame_times: list[Fraction] | None = None
 
@@ -100,15 +104,35 @@ class VideoReader:
         """
         with reading(self.info.path):
             first = None if start_seconds is None else start_seconds + self.info.origin
+            self._damage_at = [(-math.inf, self.damage.copy())]
             pictures = PictureReader()
             held: ShownPicture | None = None
             for shown in self._shown(first):
+                self._note_damage(shown.time)
                 if held is not None:
                     # containers leave lengths out, or give them in the order of decoding
                     yield self._frame(pictures, held, shown.time - held.time)
                 held = shown
             if held is not None:
                 yield self._frame(pictures, held, held.duration or self._usual_length)
+
+    def damage_between(self, first: int, last: int | None) -> Damage:
+        """Return what was wrong with some of the frames that ``frames`` delivered the last time.
+
+        Args:
+            first: Time of the first of them, its ``pts``.
+            last: Of the last; None: everything up to now.
+        """
+        before = max((e for e in self._damage_at if e[0] < first), key=itemgetter(0))[1]
+        upto = self.damage
+        if last is not None:
+            upto = max((e for e in self._damage_at if e[0] <= last), key=itemgetter(0))[1]
+        return upto.minus(before)
+
+    def _note_damage(self, time: int) -> None:
+        latest = self._damage_at[-1][1]
+        if replace(self.damage, num_pictures=latest.num_pictures) != latest:
+            self._damage_at.append((time, self.damage.copy()))
 
     @property
     def _usual_length(self) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -29,7 +29,6 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 10, 30
 before any frame when that is long in coming."""
 _LARGEST_DELAY = 1 << 40
 """Decoding times further than this before the showing are garbage (libx265, one or two frames)."""
-_HASHED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,26 +174,34 @@ def reorder_depth(coded: list[int]) -> int:
 
 def digest_and_sync(path: Path) -> tuple[int, str]:
     """Make sure that a file is on the disk; return its size and SHA-256."""
-    digest, size = hashlib.sha256(), 0
     with path.open("rb+") as file:
-        while block := file.read(_HASHED_AT_ONCE):
-            digest.update(block)
-            size += len(block)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
         os.fsync(file.fileno())
-    return size, digest.hexdigest()
+        return file.tell(), digest
 
 
-def segment_packets(path: Path, segment: Segment) -> Iterator[tuple[int, Packet[VideoStream]]]:
-    """Read a segment: packets in coding order, each with the time its picture is shown.
+def segment_times(path: Path, segment: Segment) -> list[int]:
+    """Return when the pictures of a segment are shown, in the order of coding.
 
     Raises:
         OutputError: The file is not what was written.
     """
-    with av.open(str(path.absolute()), "r", format=SEGMENT_FORMAT) as container:
-        video = container.streams.video[0]
-        packets = [packet for packet in container.demux(video) if packet.size]
-    times = [packet.pts for packet in packets if packet.pts is not None]
-    if len(times) != segment.num_frames or len(packets) != segment.num_frames:
-        raise OutputError(f"{path} is damaged: start over with --fresh")
+    times = [packet.pts for packet in _packets(path) if packet.pts is not None]
+    if len(times) != segment.num_frames:
+        raise OutputError(f"{path} was damaged meanwhile: give the same command again")
     shift = segment.begin - min(times)  # the container knows no times before 0
-    yield from ((time + shift, packet) for time, packet in zip(times, packets, strict=True))
+    return [time + shift for time in times]
+
+
+def segment_packets(path: Path, times: Sequence[int]) -> Iterator[Packet[VideoStream]]:
+    """Read a segment's packets in the order of coding, each shown at its one of ``times``."""
+    for time, packet in zip(times, _packets(path), strict=True):
+        packet.pts = time
+        yield packet
+
+
+def _packets(path: Path) -> Iterator[Packet[VideoStream]]:
+    with av.open(str(path.absolute()), "r", format=SEGMENT_FORMAT) as container:
+        for packet in container.demux(container.streams.video[0]):
+            if packet.size:
+                yield packet

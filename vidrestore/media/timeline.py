@@ -98,6 +98,10 @@ def scan(container: InputContainer, film_index: int) -> Timeline:
     return scanner.timeline(film_index)
 
 
+_LONGEST_PAUSE = 3600.0
+"""A track that is silent for up to so many seconds pauses; beyond, another recording begins."""
+
+
 @dataclass(slots=True)
 class _Time:
     """The time of one packet."""
@@ -176,14 +180,16 @@ class _Scanner:
         """Believe the suspects: the track has entered another epoch, or has only just begun."""
         suspects, track.suspects = track.suspects, []
         seconds, newest = suspects[0].seconds, len(self._clocks) - 1
-        is_new = track.latest is not None and (
+        is_pause = track.latest is not None and 0 < seconds - track.latest <= _LONGEST_PAUSE
+        is_new = (track.latest is not None and not is_pause) and (
             track.epoch == newest or abs(seconds - self._clocks[newest]) > FORWARD
         )
         if is_new:
             self._clocks.append(seconds)
             newest += 1
-        track.latest = None
-        if track.epoch != newest:
+        if not is_pause:
+            track.latest = None
+        if not is_pause and track.epoch != newest:
             track.epoch = newest
             track.firsts.append((newest, suspects[0].packet))
         for time in suspects:

@@ -5,11 +5,11 @@
     out.mp4.unfinished/
         job.json      what is made here: film, settings, models, versions
         00000.nut     a segment; it counts once its manifest is there
-        00000.json    its manifest
-        00000.state   what else the run knew at its end; kept for the newest only
+        00000.json    its manifest, and what else the run learnt while it was made
         lock          held by the process at work
 
-Every file is written under another name, brought to the disk, and renamed.
+Every file is written under another name, brought to the disk, and renamed. Only files of these
+names are ever removed; a folder that holds anything else is not touched.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +29,9 @@ from vidrestore.errors import OutputError, SettingsError
 from vidrestore.media.segments import Segment
 
 _JOB, _LOCK = "job.json", "lock"
+_OWN_NAMES = re.compile(
+    r"job\.json(\.part)?|lock|\d{5}\.(nut|json)(\.part)?|joined\.\w+\.part|rehearsal\.part"
+)
 _SAMPLES, _SAMPLE_BYTES = 16, 1 << 18
 
 Plain = Mapping[str, Any]
@@ -36,117 +39,159 @@ Plain = Mapping[str, Any]
 
 
 def work_path(target: Path) -> Path:
-    """Return the folder in which an output grows."""
+    """Return the folder in which an output grows that a later run may go on with."""
     return target.with_name(f"{target.name}.unfinished")
+
+
+def scratch_path(target: Path) -> Path:
+    """Return the folder in which an output grows that no later run goes on with."""
+    return target.with_name(f".{target.name}.unfinished")
 
 
 class WorkFolder:
     """One work folder, held by this process alone."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, path: Path, target: Path) -> None:
         """Create the folder if need be, and take hold of it.
 
+        Args:
+            path: From ``work_path`` or ``scratch_path``.
+            target: The output, for messages.
+
         Raises:
-            OutputError: Another process is at work in it.
+            OutputError: Something else has that name, or another process is at work in it.
             OSError: It cannot be created.
         """
-        self.path = work_path(target)
-        if self.path.exists() and not self.path.is_dir():
-            raise OutputError(f"{self.path} is in the way: move it elsewhere")
-        self.path.mkdir(exist_ok=True)
-        self._lock = FileLock(self.path / _LOCK, timeout=0)
+        self.path = path
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise OutputError(f"{path} is in the way: move it elsewhere")
+        if not path.exists():
+            path.mkdir()
+            sync_folder(path.parent)
+        self._refuse_foreign_files()
+        self._lock = FileLock(path / _LOCK, timeout=0)
         try:
             self._lock.acquire()
         except Timeout:
             raise OutputError(f"another run is writing {target} at this moment") from None
 
-    def take_up(self, job: Plain) -> tuple[list[Segment], Plain | None]:
-        """Return the finished segments of the same job, and the state after the last of them.
+    def take_up(self, job: Plain) -> list[tuple[Segment, Plain]]:
+        """Return the finished segments of the same job, each with what was kept beside it.
 
-        Where there are none, ``start_over`` is to follow.
+        Nothing is changed. Where there are none, ``start_over`` is to follow.
 
         Args:
             job: Everything that decides how the pictures come out, in nested mappings.
 
         Raises:
             SettingsError: The folder holds another job.
+            OutputError: It holds segments, but no longer says of what.
+            OSError: It cannot be read.
         """
         earlier = _read(self.path / _JOB)
-        if earlier is not None:
-            differing = sorted(_differences(earlier, job))
-            if differing:
-                what = "; ".join(differing[:4]) + (" …" if len(differing) > 4 else "")
-                raise SettingsError(
-                    f"{self.path} holds an unfinished run that began otherwise ({what}): "
-                    "run it with what it began with, or start over with --fresh"
+        if earlier is None:
+            if any(self.path.glob("*.nut")):
+                raise OutputError(
+                    f"{self.path} holds finished work, but its {_JOB} is damaged: start over with "
+                    "--fresh, or move the folder elsewhere"
                 )
-            segments = list(self._segments())
-            while segments:
-                state = _read(self.path / _state_name(segments[-1].number))
-                if state is not None:
-                    return segments, state
-                segments.pop()
-        return [], None
+            return []
+        differing = sorted(_differences(earlier, job))
+        if differing:
+            what = "; ".join(differing[:4]) + (" …" if len(differing) > 4 else "")
+            raise SettingsError(
+                f"{self.path} holds an unfinished run that began otherwise ({what}): "
+                "run it with what it began with, or start over with --fresh"
+            )
+        return list(self._finished())
+
+    def num_manifests(self) -> int:
+        """Return how many segments were once finished, intact or not."""
+        return sum(1 for path in self.path.glob("*.json") if path.name != _JOB)
 
     def start_over(self, job: Plain) -> None:
         """Remove what an earlier run left."""
-        for path in self.path.iterdir():
-            if path.name != _LOCK:
-                path.unlink()
+        self._clear()
         self._write(_JOB, job)
+
+    def keep_first(self, count: int) -> None:
+        """Remove the segments from a number on."""
+        for path in list(self.path.iterdir()):
+            if path.name[:5].isdigit() and int(path.name[:5]) >= count:
+                path.unlink()
 
     def publish(self, draft: Path, segment: Segment, state: Plain) -> None:
         """Make a finished segment count."""
         draft.replace(self.path / segment.file_name)
-        self._write(_state_name(segment.number), state)
-        self._write(_manifest_name(segment.number), segment.to_json())
-        (self.path / _state_name(segment.number - 1)).unlink(missing_ok=True)
+        self._write(_manifest_name(segment.number), {"segment": segment.to_json(), "state": state})
 
     def remove(self) -> None:
         """Let go of the folder and delete it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):  # the drive may be gone; the output is what counts
+            self._clear()
         self.release()
         with suppress(OSError):
-            self.path.rmdir()  # the lock's own file may have come back
+            (self.path / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
 
     def release(self) -> None:
         """Let go of the folder; what is finished stays."""
         self._lock.release()
 
-    def _segments(self) -> Iterator[Segment]:
+    def _clear(self) -> None:
+        for path in list(self.path.iterdir()):
+            if path.name != _LOCK:
+                path.unlink()
+
+    def _refuse_foreign_files(self) -> None:
+        foreign = [p.name for p in self.path.iterdir() if not _OWN_NAMES.fullmatch(p.name)]
+        if foreign:
+            raise OutputError(
+                f"{self.path} is in the way: it holds '{foreign[0]}', which is not of this program"
+            )
+
+    def _finished(self) -> Iterator[tuple[Segment, Plain]]:
         """Read the manifests in order, up to the first that is missing or not true."""
         number = 0
         while (data := _read(self.path / _manifest_name(number))) is not None:
             try:
-                segment = Segment.from_json(data)
+                segment, state = Segment.from_json(data["segment"]), data["state"]
             except (KeyError, TypeError, ValueError):
                 return
             if not _is_intact(self.path / segment.file_name, segment):
                 return
-            yield segment
+            yield segment, state
             number += 1
 
     def _write(self, name: str, data: Plain) -> None:
         draft = self.path / f"{name}.part"
+        text = json.dumps(data)
         with draft.open("w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path / name)
-        self._sync()
+        sync_folder(self.path)
 
-    def _sync(self) -> None:
-        """Bring the renames to the disk, where folders can be synced."""
-        if os.name == "posix":
-            handle = os.open(self.path, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+
+def sync_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk, where folders can be synced."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network drives cannot
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def fingerprint(path: Path) -> dict[str, Any]:
-    """Return what tells a film from another: its size, and a digest of samples spread over it."""
+    """Return what tells a film from another: its size, and a digest of samples spread over it.
+
+    Raises:
+        OSError: It cannot be read.
+    """
     size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -160,25 +205,20 @@ def _manifest_name(number: int) -> str:
     return f"{number:05}.json"
 
 
-def _state_name(number: int) -> str:
-    return f"{number:05}.state"
-
-
 def _read(path: Path) -> Plain | None:
-    """Read a mapping; None if there is none that can be read."""
+    """Read a mapping; None if there is none, or it is mangled."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return data if isinstance(data, dict) else None
 
 
 def _is_intact(path: Path, segment: Segment) -> bool:
-    try:
-        content = path.read_bytes()
-    except OSError:
+    if not path.is_file() or path.stat().st_size != segment.num_bytes:
         return False
-    return hashlib.sha256(content).hexdigest() == segment.sha256
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == segment.sha256
 
 
 def _differences(earlier: object, now: object, name: str = "") -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -41,8 +42,25 @@ from vidrestore.media.segments import (
 )
 from vidrestore.media.stream_report import describe_pictures, describe_tracks
 from vidrestore.media.target import claim_target
-from vidrestore.media.work_folder import Plain, WorkFolder, work_path
+from vidrestore.media.work_folder import (
+    Plain,
+    WorkFolder,
+    scratch_path,
+    sync_folder,
+    work_path,
+)
 from vidrestore.settings import EncodeSettings
+
+_REHEARSAL = "rehearsal.part"
+
+
+class _Leaves(Enum):
+    """What a writer that is let go of leaves in its work folder."""
+
+    NOTHING = auto()
+    ALL_AS_IT_WAS = auto()
+    """It holds another job."""
+    WHAT_IS_FINISHED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +70,8 @@ class Kept:
     num_frames: int
     next_seconds: Fraction | None
     """Time of the first frame that is missing, in seconds of the film; None if none is."""
-    state: Plain
-    """What ``VideoWriter.state`` returned at that point."""
+    states: tuple[Plain, ...]
+    """What ``VideoWriter.state`` returned at the end of each segment."""
 
 
 class VideoWriter:
@@ -102,15 +120,18 @@ class VideoWriter:
         self._tick = fine_time_base(source.video.time_base)
         self._fitter: PictureFitter | None = None
         self._folder: WorkFolder | None = None
-        self._is_ours = self._is_kept = False
+        self._leaves = _Leaves.NOTHING
         self._segments: list[Segment] = []
         self._open: SegmentEncoder | None = None
         self._shape: Shape | None = None
         self._segment_begin = self._num_in_segment = self._num_notes = 0
         self._last_pts: int | None = None
         self._is_finished = False
+        self.is_complete = False
+        """The film is there, under its name."""
         self.state: Callable[[], Plain] = dict
-        """Called whenever a segment is finished; what it returns is kept with it."""
+        """Called whenever a segment is finished, for what was learnt since the one before; it is
+        kept with it."""
         self.notes: list[str] = [
             *plan_pictures(source.video, self._encoder, self._container),
             *(track.note for track in self._tracks if track.note),
@@ -140,7 +161,8 @@ class VideoWriter:
     @property
     def kept_folder(self) -> Path | None:
         """Where finished segments lie for a later run to go on with; None if nowhere."""
-        return work_path(self._path) if self._is_kept and self._segments else None
+        keeps = self._leaves is _Leaves.WHAT_IS_FINISHED and self._segments
+        return work_path(self._path) if keeps else None
 
     @property
     def num_frames_kept(self) -> int:
@@ -164,19 +186,24 @@ class VideoWriter:
             OutputError: The folder cannot be written, or another run is at work in it.
         """
         with self._writing():
-            folder, state = self._claim_folder(), None
-            if resume:
-                self._segments, state = folder.take_up(job)
-            self._is_ours = self._is_kept = True
-            if not self._segments:
+            folder = self._folder = WorkFolder(work_path(self._path), self._path)
+            self._leaves = _Leaves.ALL_AS_IT_WAS
+            found = folder.take_up(job) if resume else []
+            self._leaves = _Leaves.WHAT_IS_FINISHED
+            self._segments = [segment for segment, _ in found]
+            if not found:
                 folder.start_over(job)
-        if not self._segments or state is None:
-            return None
+                return None
+            lost = folder.num_manifests() - len(found)
+            folder.keep_first(len(found))
+            if lost:
+                self.notes.append(f"{lost} finished segments are damaged and are made again")
+            self._shape = found[0][0].shape
+            rehearse(self._film_plan(self._shape), self._segments, folder.path / _REHEARSAL)
         last = self._segments[-1]
-        self._shape, self._last_pts = self._segments[0].shape, last.last
-        self.num_frames = self.num_frames_kept
+        self._last_pts, self.num_frames = last.last, self.num_frames_kept
         self.notes += [note for segment in self._segments for note in segment.notes]
-        return Kept(self.num_frames, last.next_seconds, state)
+        return Kept(self.num_frames, last.next_seconds, tuple(state for _, state in found))
 
     def write(self, frame: Frame) -> None:
         """Write the next frame.
@@ -227,7 +254,6 @@ class VideoWriter:
                 if self._folder is None or not self._segments:
                     raise OutputError(f"nothing to write: not one frame came for {self._path}")
                 self._join(self._folder)
-                self._is_kept = False
         finally:
             self._abandon()
 
@@ -243,9 +269,14 @@ class VideoWriter:
             )
             with draft.open("rb+") as file:
                 os.fsync(file.fileno())
+            if self._path.exists() and not self._settings.overwrite:
+                raise OutputError(f"{self._path} has appeared meanwhile: move it elsewhere")
             draft.replace(self._path)
+            self._leaves, self.is_complete = _Leaves.NOTHING, True
         finally:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
         self.notes += joined.notes
         self.streams = self._describe_streams(joined.numbers)
 
@@ -259,13 +290,17 @@ class VideoWriter:
             with suppress(av.FFmpegError):  # a full disk fails once more
                 self._open.abandon()
             self._open = None
-        if self._folder is not None:
-            if self._is_ours and self.kept_folder is None:
-                self._folder.remove()
-            else:
-                self._draft().unlink(missing_ok=True)
-                self._folder.release()
-            self._folder = None
+        folder, self._folder = self._folder, None
+        if folder is None:
+            return
+        if self._leaves is _Leaves.ALL_AS_IT_WAS:
+            folder.release()
+        elif self._leaves is _Leaves.WHAT_IS_FINISHED and self._segments:
+            with suppress(OSError):  # the drive may be gone
+                folder.keep_first(len(self._segments))
+            folder.release()
+        else:
+            folder.remove()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -278,24 +313,18 @@ class VideoWriter:
             reason = explain(error) if isinstance(error, av.FFmpegError) else error.strerror
             raise OutputError(f"writing {self._path} failed: {reason}") from error
 
-    def _claim_folder(self) -> WorkFolder:
-        if self._folder is None:
-            self._folder = WorkFolder(self._path)
-        return self._folder
-
     def _is_boundary(self, frame: Frame, pts: int) -> bool:
         """Tell whether a frame begins a segment, by what stands in the film alone."""
         seconds = (pts - self._segment_begin) * self._tick
         return seconds >= (SHORTEST_SECONDS if frame.is_key else LONGEST_SECONDS)
 
     def _begin_segment(self, frame: Frame, pts: int) -> None:
-        folder = self._claim_folder()
+        if self._folder is None:
+            self._folder = WorkFolder(scratch_path(self._path), self._path)
+            self._folder.start_over({})
         if self._shape is None:
-            if not self._is_ours:
-                self._is_ours = True
-                folder.start_over({})
             self._shape = Shape.of(frame)
-            rehearse(self._film_plan(self._shape), folder.path / "rehearsal.part")
+            rehearse(self._film_plan(self._shape), [], self._folder.path / _REHEARSAL)
         if self._fitter is None:
             self._fitter = PictureFitter(self._shape, self.notes)
         plan = self._film_plan(self._shape)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_LOOKS = 8
 
 
 @contextmanager
@@ -13,6 +14,8 @@ def watching(
     progress: Callable[[], object], seconds: float, on_silence: Callable[[], None]
 ) -> Iterator[None]:
     """Watch over the block.
+
+    Looks are counted, not the clock: a process that was stopped for a while is not suspected.
 
     Args:
         progress: Returns something that changes as long as work goes on. Called from another
@@ -23,12 +26,12 @@ def watching(
     over = threading.Event()
 
     def watch() -> None:
-        seen, since = progress(), time.monotonic()
-        while not over.wait(seconds / 8):
+        seen, num_alike = progress(), 0
+        while not over.wait(seconds / _LOOKS):
             now = progress()
-            if now != seen:
-                seen, since = now, time.monotonic()
-            elif time.monotonic() - since >= seconds:
+            num_alike = num_alike + 1 if now == seen else 0
+            seen = now
+            if num_alike == _LOOKS:
                 on_silence()
                 return
 
