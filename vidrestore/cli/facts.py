@@ -46,7 +46,10 @@ def inspection_lines(inspection: Inspection) -> list[str]:
     rows += [("damage", text) for text in _damage(inspection)]
     rows += [("a run", choice) for choice in inspection.choices]
     for suffix, notes in inspection.plan.items():
-        rows += [(f"to {suffix}", note) for note in notes or ("everything is kept",)]
+        rows += [
+            (f"to {suffix}", note)
+            for note in notes or ("everything is kept, as far as the headers tell",)
+        ]
     least, most = inspection.output_bytes
     if most:
         rows.append(("size", f"{as_size(least)} to {as_size(most)} with the default codec"))
@@ -117,6 +120,9 @@ def _picture(source: SourceInfo) -> str:
     ]
     if video.pixel_aspect != 1:
         parts.append(f"pixels {video.pixel_aspect.numerator}:{video.pixel_aspect.denominator}")
+    a, b, c, d = video.turn
+    if a * d < b * c:
+        parts.append("mirrored")
     if video.rotation:
         parts.append(f"turned {video.rotation} degrees")
     return ", ".join(parts)

@@ -53,7 +53,7 @@ def restore_video(
 
     The source is opened read-only. The target appears under its name when it is complete, or not
     at all. A run that is cut short, in whatever way, leaves a folder ``TARGET.unfinished`` beside
-    it once the first segment of the film (10 to 30 s) is finished; the same call goes on from
+    it once the first segment of the film (10 to 20 s) is finished; the same call goes on from
     there, and the result is the same. What is decided automatically is logged
     (``logging.getLogger("vidrestore")``, level INFO) before the work starts, and written in the
     report.

@@ -12,6 +12,7 @@ from typing import Any
 
 from vidrestore.errors import MediaError
 from vidrestore.media.decoding import Damage
+from vidrestore.media.segments import LONGEST_SECONDS, SHORTEST_SECONDS
 from vidrestore.media.work_folder import fingerprint
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span
@@ -33,28 +34,36 @@ def describe_job(
         settings: Of the run.
         models: The report's facts about the networks: name, hash, and how they are computed.
     """
-    encode = settings.encode
     try:
         film = fingerprint(source)
     except OSError as error:
         raise MediaError(f"cannot read {source}: {error.strerror}") from error
     return {
         "film": film,
-        "settings": plain(
-            {
-                "start": _exactly(settings.span.start),
-                "end": _exactly(settings.span.end),
-                "read": dataclasses.asdict(settings.read),
-                "detect": dataclasses.asdict(settings.detect),
-                "track": dataclasses.asdict(settings.track),
-                "blend": dataclasses.asdict(settings.blend),
-                "codec": encode.codec,
-                "crf": encode.crf,
-                "preset": encode.preset,
-            }
-        ),
+        "settings": plain(_by_option(settings)),
         "models": plain(models),
         "versions": describe_versions(),
+    }
+
+
+def _by_option(settings: RestoreSettings) -> dict[str, Any]:
+    """Return what decides about the pictures, under the names a user knows."""
+    return {
+        "--start": _exactly(settings.span.start),
+        "--end": _exactly(settings.span.end),
+        "--deinterlace": settings.read.deinterlace,
+        "--fields": settings.read.fields,
+        "--strength": settings.blend.strength,
+        "--faces": settings.blend.faces,
+        "--detect-every": settings.detect.every,
+        "--detect-threshold": settings.detect.threshold,
+        "detect-max-side": settings.detect.max_side,
+        "detect-min-face": settings.detect.min_face_px,
+        "--lookahead": settings.track.lookahead,
+        "fade-frames": settings.track.fade_frames,
+        "--codec": settings.encode.codec,
+        "--crf": settings.encode.crf,
+        "--preset": settings.encode.preset,
     }
 
 
@@ -123,4 +132,9 @@ def keeping(writer: VideoWriter, target: Path) -> Iterator[None]:
             )
         elif writer.is_complete:
             error.add_note(f"{target} is complete all the same")
+        elif writer.is_resumable and writer.num_frames:
+            error.add_note(
+                f"nothing is kept: the first segment, {SHORTEST_SECONDS} to {LONGEST_SECONDS} s of "
+                "the film, was not finished yet"
+            )
         raise

@@ -24,7 +24,7 @@ from vidrestore.contracts import Frame, FrameGeometry, PixelLayout
 from vidrestore.errors import OutputError
 
 SEGMENT_FORMAT = "nut"
-SHORTEST_SECONDS, LONGEST_SECONDS = 10, 30
+SHORTEST_SECONDS, LONGEST_SECONDS = 10, 20
 """A segment ends before the first key frame of the source that is so far from its beginning, or
 before any frame when that is long in coming."""
 _LARGEST_DELAY = 1 << 40

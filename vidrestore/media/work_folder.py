@@ -97,6 +97,8 @@ class WorkFolder:
                 )
             return []
         differing = sorted(_differences(earlier, job))
+        if differing and not self.num_manifests():
+            return []  # nothing was finished that could be lost
         if differing:
             what = "; ".join(differing[:4]) + (" …" if len(differing) > 4 else "")
             raise SettingsError(
@@ -229,7 +231,7 @@ def _differences(earlier: object, now: object, name: str = "") -> Iterator[str]:
     elif isinstance(earlier, Sequence) and isinstance(now, Sequence) and list(earlier) == list(now):
         return
     elif earlier != now:
-        yield f"{name} was {_short(earlier)}, is {_short(now)}"
+        yield f"{name.removeprefix('settings.')} was {_short(earlier)}, is {_short(now)}"
 
 
 def _short(value: object) -> str:

@@ -161,8 +161,12 @@ class VideoWriter:
     @property
     def kept_folder(self) -> Path | None:
         """Where finished segments lie for a later run to go on with; None if nowhere."""
-        keeps = self._leaves is _Leaves.WHAT_IS_FINISHED and self._segments
-        return work_path(self._path) if keeps else None
+        return work_path(self._path) if self.is_resumable and self._segments else None
+
+    @property
+    def is_resumable(self) -> bool:
+        """What is finished outlives a run that is cut short."""
+        return self._leaves is _Leaves.WHAT_IS_FINISHED
 
     @property
     def num_frames_kept(self) -> int:
@@ -295,7 +299,7 @@ class VideoWriter:
             return
         if self._leaves is _Leaves.ALL_AS_IT_WAS:
             folder.release()
-        elif self._leaves is _Leaves.WHAT_IS_FINISHED and self._segments:
+        elif self.kept_folder is not None:
             with suppress(OSError):  # the drive may be gone
                 folder.keep_first(len(self._segments))
             folder.release()
@@ -309,7 +313,9 @@ class VideoWriter:
             yield
         except (av.FFmpegError, OSError) as error:
             if error.errno == errno.ENOSPC:
-                raise OutputError(f"the disk is full: {self._path} was not written") from error
+                raise OutputError(
+                    f"the disk is full: {self._path} was not written; free some space first"
+                ) from error
             reason = explain(error) if isinstance(error, av.FFmpegError) else error.strerror
             raise OutputError(f"writing {self._path} failed: {reason}") from error
 
