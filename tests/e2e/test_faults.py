@@ -113,7 +113,13 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("where", FAULTS)
-@pytest.mark.parametrize("words", [(), ("--no-overlap",)], ids=["threads", "one thread"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((), id="threads"),
+        pytest.param(("--no-overlap",), id="one thread", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fault_in_any_stage_ends_the_run_and_the_next_goes_on(
     film, reference, tmp_path, capsys, where, words
 ):

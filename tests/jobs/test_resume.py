@@ -61,7 +61,10 @@ def undisturbed(film, folder, codec):
     return settings, path, run_faked(film, path, settings)
 
 
-@pytest.fixture(scope="module", params=[VideoCodec.FFV1, VideoCodec.H264])
+@pytest.fixture(
+    scope="module",
+    params=[VideoCodec.FFV1, pytest.param(VideoCodec.H264, marks=pytest.mark.slow)],
+)
 def whole(request, film, tmp_path_factory):
     return undisturbed(film, tmp_path_factory.mktemp("whole"), request.param)
 
@@ -117,7 +120,7 @@ def test_what_was_cut_short_goes_on_and_gives_the_same_film(film, whole, tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == [target.name]
 
 
-@pytest.mark.parametrize("codec", [VideoCodec.H265, VideoCodec.AV1])
+@pytest.mark.parametrize("codec", [VideoCodec.H264, VideoCodec.H265, VideoCodec.AV1])
 def test_every_codec_goes_on(film, tmp_path, codec):
     (tmp_path / "whole").mkdir()
     settings, path, _ = undisturbed(film, tmp_path / "whole", codec)
@@ -366,7 +369,9 @@ def wait_for(path, pattern, process):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("face", [75, 120, 175])
+@pytest.mark.parametrize(
+    "face", [120, *(pytest.param(n, marks=pytest.mark.slow) for n in (75, 175))]
+)
 def test_after_sigkill_the_same_command_goes_on(film, tmp_path, face):
     words = ("--codec", "ffv1")
     killed = start(film, tmp_path / "out.mkv", *words, "--die-at", str(face))
@@ -382,7 +387,13 @@ def test_after_sigkill_the_same_command_goes_on(film, tmp_path, face):
     assert {p.name for p in tmp_path.iterdir()} == {"out.mkv", "whole.mkv"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_to_end_keeps_what_is_finished_and_says_so(film, tmp_path, number):
     target = tmp_path / "out.mp4"
     process = start(film, target, "--preset", "ultrafast", "--delay", "0.02")

@@ -211,6 +211,8 @@ def test_all_differences_between_jobs_are_named(tmp_path):
     folder = held(tmp_path)
     folder.start_over({"a": {"b": 1, "c": [1, 2]}, "d": "x"})
     assert folder.take_up({"a": {"b": 1, "c": [1, 2]}, "d": "x"}) == []
+    assert folder.take_up({"d": "y"}) == []  # nothing was finished that could be lost
+    (folder.path / "00000.json").write_text("{}")
     with pytest.raises(SettingsError) as refusal:
         folder.take_up({"a": {"b": 2, "c": [1, 3]}, "e": None, "d": "x"})
     assert "(a.b was 1, is 2; a.c was [1, 2], is [1, 3])" in str(refusal.value)

@@ -99,10 +99,16 @@ def test_titles_keep_their_words_and_times_to_the_millisecond(tmp_path, kind, su
     assert writer.streams[1]["action"] == "converted"
     assert writer.streams[1]["index"] == 1
     codec = {"srt": "subrip", "vtt": "webvtt"}[kind]
-    assert writer.notes == [
+    note = (
         f"subtitle track 1 ({codec}) is converted to mov_text, because {suffix} cannot hold it; "
         "an output named .mkv keeps it as it is"
-    ]
+    )
+    if suffix == ".mov":
+        note += (
+            "; subtitle track 1 is marked as forced, which .mov does not keep; "
+            "an output named .mp4 or .mkv does"
+        )
+    assert writer.notes == [note]
 
 
 def test_titles_of_an_mp4_become_subrip_and_back(tmp_path):
