@@ -195,13 +195,13 @@ class VideoWriter:
             found = folder.take_up(job) if resume else []
             self._leaves = _Leaves.WHAT_IS_FINISHED
             self._segments = [segment for segment, _ in found]
+            lost = folder.num_manifests() - len(found)
+            if resume and lost:
+                self.notes.append(f"damage in the work folder: {lost} segments are made again")
             if not found:
                 folder.start_over(job)
                 return None
-            lost = folder.num_manifests() - len(found)
             folder.keep_first(len(found))
-            if lost:
-                self.notes.append(f"{lost} finished segments are damaged and are made again")
             self._shape = found[0][0].shape
             rehearse(self._film_plan(self._shape), self._segments, folder.path / _REHEARSAL)
         last = self._segments[-1]
