@@ -16,13 +16,18 @@ from pathlib import Path
 from unittest.mock import patch
 
 import av
-import numpy as np
 import pytest
 
-from tests.conftest import skip_or_fail
-from tests.support.job_runner import fake_networks, negative, run_faked, trembling_face
-from tests.support.synthetic import Clip, Sound, make_clip
-from tests.support.witness import audio_digests, planes_of, video_times
+from tests.support.disks import mounted_disk
+from tests.support.job_runner import (
+    EIGHT_SECONDS,
+    fake_networks,
+    negative,
+    run_faked,
+    trembling_face,
+)
+from tests.support.synthetic import make_clip
+from tests.support.witness import assert_same_film
 from vidrestore.cli.app import main
 from vidrestore.media.work_folder import work_path
 from vidrestore.settings import EncodeSettings, RestoreSettings, VideoCodec
@@ -36,12 +41,7 @@ PATIENCE_SECONDS = 10
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """Eight seconds, four or five segments."""
-    clip = Clip(
-        num_frames=200,
-        options={"preset": "ultrafast", "crf": "10", "g": "20", "bf": "2"},
-        sounds=(Sound(),),
-    )
-    return make_clip(tmp_path_factory.mktemp("film") / "in.mp4", clip)
+    return make_clip(tmp_path_factory.mktemp("film") / "in.mp4", EIGHT_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,6 @@ def reference(film, tmp_path_factory):
     path = tmp_path_factory.mktemp("reference") / "out.mkv"
     run_faked(film, path, LOSSLESS)
     return path
-
-
-def assert_same_film(a, b):
-    assert video_times(a) == video_times(b)
-    for before, after in zip(planes_of(a), planes_of(b), strict=True):
-        for plane_a, plane_b in zip(before, after, strict=True):
-            np.testing.assert_array_equal(plane_a, plane_b)
-    assert audio_digests(a) == audio_digests(b)
 
 
 def open_files():
@@ -200,19 +192,8 @@ def test_a_film_that_vanishes_or_shrinks_meanwhile_ends_the_run(film, tmp_path, 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of three megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.name != "posix" or os.geteuid() != 0:
-        skip_or_fail("mount", "filling up a disk needs the right to mount one")
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], capture_output=True
-    )
-    if done.returncode != 0:
-        skip_or_fail("mount", f"cannot mount a small disk: {done.stderr!r}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", "3m") as folder:
+        yield folder
 
 
 def test_a_disk_that_fills_up_costs_nothing_but_time(film, reference, small_disk, capsys):

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from tests.support.interlaced import Tape, moments, weave, write_tape
-from tests.support.job_runner import FACTS, fake_networks, run_faked
+from tests.support.job_runner import EIGHT_SECONDS, FACTS, fake_networks, run_faked
 from tests.support.synthetic import Clip, Sound, make_clip
-from tests.support.witness import audio_digests, planes_of, video_times
+from tests.support.witness import assert_same_film, audio_digests, video_times
 from vidrestore.errors import OutputError, SettingsError
 from vidrestore.jobs.restore import run_job
 from vidrestore.media.work_folder import work_path
@@ -45,12 +45,7 @@ class StopError(Exception):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     """Eight seconds with sound and a key frame every 0.8 s."""
-    clip = Clip(
-        num_frames=200,
-        options={"preset": "ultrafast", "crf": "10", "g": "20", "bf": "2"},
-        sounds=(Sound(),),
-    )
-    return make_clip(tmp_path_factory.mktemp("film") / "in.mp4", clip)
+    return make_clip(tmp_path_factory.mktemp("film") / "in.mp4", EIGHT_SECONDS)
 
 
 def undisturbed(film, folder, codec):
@@ -79,14 +74,6 @@ def cut_short(film, target, settings, num_frames):
     with fake_networks(), pytest.raises(StopError) as caught:
         run_job(film, target, settings, stop)
     return caught.value
-
-
-def assert_same_film(a, b):
-    assert video_times(a) == video_times(b)
-    for before, after in zip(planes_of(a), planes_of(b), strict=True):
-        for plane_a, plane_b in zip(before, after, strict=True):
-            np.testing.assert_array_equal(plane_a, plane_b)
-    assert audio_digests(a) == audio_digests(b)
 
 
 def manifests(target):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import skip_or_fail
+from tests.support.disks import mounted_disk
 from tests.support.films import QUICK, rewrite
 from tests.support.synthetic import Clip, Sound, drawn_number
 from vidrestore.errors import OutputError, SettingsError
@@ -250,19 +250,8 @@ def test_an_interrupt_from_the_keyboard_leaves_nothing(source, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 200 kB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or os.name != "posix" or os.geteuid() != 0:
-        skip_or_fail("mount", "filling up a disk needs the right to mount one")
-    done = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True
-    )
-    if done.returncode != 0:
-        skip_or_fail("mount", f"cannot mount a small disk: {done.stderr!r}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted_disk(tmp_path / "disk", "200k") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

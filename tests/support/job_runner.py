@@ -20,6 +20,7 @@ from unittest.mock import patch
 import numpy as np
 
 from tests.support.fakes import FakeDetector, FakeRestorer, landmarks_at, observation
+from tests.support.synthetic import Clip, Sound
 from vidrestore.cli.app import main as command_line
 from vidrestore.contracts import FaceObservation, RGBImage
 from vidrestore.jobs.networks import ChosenModels
@@ -28,6 +29,12 @@ from vidrestore.pipeline import Networks
 from vidrestore.settings import RestoreSettings
 
 SEGMENT_SECONDS = (1, 2)
+EIGHT_SECONDS = Clip(
+    num_frames=200,
+    options={"preset": "ultrafast", "crf": "10", "g": "20", "bf": "2"},
+    sounds=(Sound(),),
+)
+"""A film with a key frame every 0.8 s: four or five such segments."""
 CHOSEN = ChosenModels(None, Path(), None, Path(), ("fake models",))  # type: ignore[arg-type]
 FACTS = {"restorer": {"name": "fake", "sha256": "0"}, "detector": {"name": "fake"}}
 

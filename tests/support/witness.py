@@ -53,3 +53,12 @@ def audio_digests(path: Path) -> list[str]:
                     digest.update(bytes(packet))
             digests.append(digest.hexdigest())
     return digests
+
+
+def assert_same_film(a: Path, b: Path) -> None:
+    """Two films have the same pictures, times and sound."""
+    assert video_times(a) == video_times(b)
+    for before, after in zip(planes_of(a), planes_of(b), strict=True):
+        for plane_a, plane_b in zip(before, after, strict=True):
+            np.testing.assert_array_equal(plane_a, plane_b)
+    assert audio_digests(a) == audio_digests(b)
