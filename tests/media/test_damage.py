@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.conftest import skip_or_fail
 from tests.support.films import beeps, film_times, payloads, rewrite
 from tests.support.synthetic import Clip, Sound, drawn_number, make_clip
 from vidrestore.errors import MediaError, MediaOpenError
@@ -321,7 +322,7 @@ ssize_t read(int fd, void *buffer, size_t count) {
 def failing_read(tmp_path_factory):
     """A library that makes a disk fail behind a byte of files named ``failing.*``."""
     if not sys.platform.startswith("linux") or shutil.which("cc") is None:
-        pytest.skip("needs Linux and a C compiler")
+        skip_or_fail("cc", "making a disk fail needs Linux and a C compiler")
     folder = tmp_path_factory.mktemp("read")
     (folder / "read.c").write_text(FAILING_READ)
     library = folder / "read.so"

@@ -46,11 +46,11 @@ def moments(frames) -> list[Fraction]:
     return [frame.pts * frame.time_base for frame in frames]
 
 
-@pytest.mark.parametrize("suffix", [".ts", ".mpg"])
-@pytest.mark.parametrize("second_start", [0, 3, 50_000])
+# the muxer of program streams starts near zero, whatever it is told
+@pytest.mark.parametrize(
+    ("suffix", "second_start"), [(".ts", 0), (".ts", 3), (".ts", 50_000), (".mpg", 0), (".mpg", 3)]
+)
 def test_sound_and_pictures_get_the_same_offset(joined, suffix, second_start):
-    if suffix == ".mpg" and second_start == 50_000:
-        pytest.skip("the muxer starts program streams near zero")
     path = joined(suffix, part(suffix, 60, 20), part(suffix, 40, second_start))
     line = found(path)
     assert line.num_joints == 1

@@ -21,8 +21,7 @@ from av.video.frame import VideoFrame
 
 from vidrestore.contracts import Frame, FrameGeometry
 from vidrestore.errors import RangeError
-from vidrestore.media.decoding import Damage as Damage
-from vidrestore.media.decoding import Decoding
+from vidrestore.media.decoding import Damage, Decoding
 from vidrestore.media.deinterlace import NEIGHBOURS, Deinterlacer, ShownPicture, plan_fields
 from vidrestore.media.fields import FieldReport, measure_fields
 from vidrestore.media.opening import reading
