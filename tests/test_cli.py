@@ -113,6 +113,47 @@ def test_inspect_finds_the_faces_of_the_sample(capsys):
     assert any(not w for w in widths)
 
 
+def test_inspect_numbers_the_faces_and_a_run_restores_those_asked_for(capsys, tmp_path):
+    path = tmp_path / "sample.faces.toml"
+    code, said = out_of(capsys, "inspect", SAMPLE, "--faces-file", path)
+    assert code == 0
+    assert "numbered 1 to" in said.out
+    assert f"who is who: {path.with_suffix('.png')}" in said.out
+    code, said = out_of(capsys, "inspect", SAMPLE, "--faces-file", path)
+    assert (code, said.out) == (6, "")
+    assert said.err.endswith(f"{path} exists: use --overwrite to replace it\n")
+    report = tmp_path / "r.json"
+    options = ("--faces-file", path, "--start", "1.2", "--end", "1.3", "--report", report)
+    code, said = out_of(capsys, SAMPLE, tmp_path / "out.mp4", "--faces", "1", *options)
+    assert code == 0
+    assert {t["face_id"] for t in json.loads(report.read_text())["tracks"]} == {1}
+    code, said = out_of(capsys, SAMPLE, tmp_path / "no.mp4", "--faces", "99", *options[:-2])
+    assert code == 2
+    assert "there is no face 99" in said.err
+
+
+def test_inspect_gives_json_alone_when_it_numbers_faces(capsys, tmp_path):
+    film = make_clip(tmp_path / "in.mp4", Clip())
+    code, said = out_of(
+        capsys, "inspect", film, "--json", "--faces-file", tmp_path / "f.toml", "--quiet"
+    )
+    assert (code, said.err) == (0, "")
+    assert json.loads(said.out)["source"]["video"]["width"] == 160
+    assert (tmp_path / "f.toml").exists()
+    assert (tmp_path / "f.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [("2,5", "--faces 2,5 needs the faces numbered"), ("smallest", "cannot read 'smallest'")],
+)
+def test_a_choice_of_faces_that_makes_no_sense_is_one_line(capsys, tmp_path, choice, message):
+    code, said = out_of(capsys, SAMPLE, tmp_path / "out.mp4", "--faces", choice)
+    assert code == 2
+    assert message in said.err
+    assert len(said.err.splitlines()) == 1
+
+
 def test_quiet_says_nothing(capsys, tmp_path):
     film = make_clip(tmp_path / "in.mp4", Clip())
     code, said = out_of(capsys, film, tmp_path / "out.mp4", "--quiet")

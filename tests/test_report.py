@@ -21,7 +21,9 @@ from vidrestore.runtime.timing import StageTimes
 def blended(tick, *tracks, geometry=None):
     crop = np.zeros((8, 8, 3), np.uint8)
     frame = frame_at(tick, geometry=geometry)
-    faces = tuple(RestoredFace(AlignedFace(t, crop, np.eye(2, 3)), crop) for t in tracks)
+    faces = tuple(
+        RestoredFace(AlignedFace(t, crop, np.eye(2, 3)), crop, t.strength) for t in tracks
+    )
     regions = tuple(PaintedRegion(1, 2, 30, 40) for _ in tracks)
     return BlendedFrame(frame, frame, faces, regions, is_cut=tick in (0, 5))
 

@@ -156,6 +156,8 @@ class FaceTrack:
     """Confidence of the nearest measurement, 0..1."""
     strength: float
     """How much of the restored face is to be shown, 0..1; falls towards the ends of a track."""
+    face_id: int | None = None
+    """The face's number in the faces file, the same in every run; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,6 +195,10 @@ class RestoredFace:
     aligned: AlignedFace
     crop: RGBImage
     """Shape (S, S, 3): the restored face, same pose as ``aligned.crop``."""
+    strength: float
+    """How much of it is to be shown, 0..1: the track's, until the face has been judged."""
+    held_back: str | None = None
+    """Why it is not shown fully, if it was judged so: ``already sharp``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,10 +1,10 @@
-"""READ THIS FIRST: the seven stages, wired in order.
+"""READ THIS FIRST: the eight stages, wired in order.
 
 ::
 
-    file → decode → detect → track → align → restore → blend → encode → file
-                                                                 ↑
-              original audio, subtitles, chapters, tags (packets, copied by the writer)
+    file → decode → detect → track → align → restore → steady → blend → encode → file
+                                                                          ↑
+                       original audio, subtitles, chapters, tags (packets, copied by the writer)
 
 Each stage is a function from an iterator to an iterator: one item in, one item out, in order. What
 passes along each arrow is a dataclass of ``contracts.py``. The last iterator is pulled by the
@@ -26,8 +26,10 @@ from vidrestore.contracts import (
     DetectedFrame,
     FaceDetector,
     FaceRestorer,
+    RestoredFrame,
     TrackedFrame,
 )
+from vidrestore.core.face_choice import FaceChooser
 from vidrestore.runtime.executor import buffered
 from vidrestore.runtime.timing import StageClock
 from vidrestore.settings import RestoreSettings
@@ -36,7 +38,10 @@ from vidrestore.stages.blend import blend_faces
 from vidrestore.stages.decode import decode_frames
 from vidrestore.stages.detect import detect_faces
 from vidrestore.stages.restore import restore_faces
-from vidrestore.stages.track import track_faces, warmup_ticks
+from vidrestore.stages.steady import steady_faces
+from vidrestore.stages.steady import warmup_ticks as steady_ticks
+from vidrestore.stages.track import track_faces
+from vidrestore.stages.track import warmup_ticks as track_ticks
 
 if TYPE_CHECKING:
     from vidrestore.media.read import VideoReader
@@ -59,13 +64,21 @@ class Span:
         after_start = self.start is None or seconds >= float(self.start)
         return after_start and (self.stop is None or seconds < float(self.stop))
 
-    def with_warmup(self, settings: RestoreSettings, rate: Fraction) -> Span:
-        """Widen by the frames that influence those inside (``rate``: frames a second)."""
-        before, after = warmup_ticks(settings.detect, settings.track)
+    def widened(self, ticks: tuple[int, int], rate: Fraction) -> Span:
+        """Widen by some ticks before and after (``rate``: of them a second)."""
+        before, after = ticks
         return Span(
             None if self.start is None else max(Fraction(0), self.start - before / rate),
             None if self.stop is None else self.stop + after / rate,
         )
+
+    def cut_from(self, frames: Iterator[RestoredFrame]) -> Iterator[RestoredFrame]:
+        """Pass on the frames inside, and ask for none behind the first that is beyond."""
+        for item in frames:
+            if self.holds(item.frame.seconds):
+                yield item
+            elif self.stop is not None and item.frame.seconds >= float(self.stop):
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,7 @@ def restoring(
     span: Span,
     settings: RestoreSettings,
     clock: StageClock,
+    chooser: FaceChooser,
 ) -> Iterator[Iterator[BlendedFrame]]:
     """Wire the stages; pulling the iterator that this context manager gives runs them.
 
@@ -91,10 +105,11 @@ def restoring(
         reader: The open film.
         networks: Find and restore faces.
         encode: The last stage: writes what passes through it.
-        span: The frames that are wanted; those around it that influence them are decoded, searched
-            for faces and followed too, but go no further.
+        span: The frames that are wanted; those around it that influence them pass through the
+            stages too, as far as they must.
         settings: Everything else.
         clock: Measures each stage.
+        chooser: Says which of the faces that were followed are restored.
 
     Yields:
         The finished frames of the span, each after it was given to the encoder.
@@ -106,18 +121,33 @@ def restoring(
             depth = _DEPTH if settings.overlap else 0
             return stack.enter_context(buffered(items, depth, name))
 
-        wide = span.with_warmup(settings, reader.info.video.nominal_rate)
+        rate = reader.info.video.nominal_rate
+        near = span.widened(steady_ticks(), rate)
+        wide = near.widened(track_ticks(settings.detect, settings.track), rate)
         detect = partial(detect_faces, detector=detector, settings=settings.detect)
 
         def track(frames: Iterator[DetectedFrame]) -> Iterator[TrackedFrame]:
-            followed = track_faces(frames, settings.detect, settings.track, settings.blend.faces)
-            return (item for item in followed if span.holds(item.frame.seconds))
+            followed = track_faces(frames, settings.detect, settings.track)
+            for item in followed:
+                if near.holds(item.frame.seconds):
+                    yield chooser.choose(item, is_wanted=span.holds(item.frame.seconds))
 
         align = partial(align_faces, template=restorer.template, size=restorer.size)
         restore = partial(restore_faces, restorer=restorer)
         blend = partial(
             blend_faces, settings=settings.blend, template=restorer.template, size=restorer.size
         )
+
+        def steady(frames: Iterator[RestoredFrame]) -> Iterator[RestoredFrame]:
+            return span.cut_from(
+                steady_faces(
+                    frames,
+                    settings.blend,
+                    restorer.template,
+                    restorer.size,
+                    settings.track.lookahead,
+                )
+            )
 
         decoded = ahead(
             clock.source("decode", decode_frames(reader, wide.start, wide.stop)), "decode"
@@ -126,5 +156,6 @@ def restoring(
         tracked = clock.measure("track", track, detected)
         aligned = ahead(clock.measure("align", align, tracked), "align")
         restored = ahead(clock.measure("restore", restore, aligned), "restore")
-        blended = ahead(clock.measure("blend", blend, restored), "blend")
+        steadied = ahead(clock.measure("steady", steady, restored), "steady")
+        blended = ahead(clock.measure("blend", blend, steadied), "blend")
         yield clock.measure("encode", encode, blended)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vidrestore.contracts import BlendedFrame, FaceTrack, PaintedRegion, Points, RestoredFace
+from vidrestore.contracts import BlendedFrame, PaintedRegion, Points, RestoredFace
 from vidrestore.core.geometry import (
     compose,
     display_from_frame,
@@ -57,7 +57,11 @@ class TrackSummary:
     smoothing, in pixels of a 512-pixel crop; None where there were fewer than three detections."""
     largest_strength_step: float = 0.0
     """Largest change of strength from one frame to the next within the track."""
+    held_back: dict[str, int] = field(default_factory=dict)
+    """Frames in which the face was not shown fully, by the reason."""
     frames: list[dict[str, Any]] | None = None
+    face_id: int | None = None
+    """The face's number in the faces file."""
 
 
 @dataclass(slots=True)
@@ -260,21 +264,24 @@ class FrameRecorder:
         self._touched.add(number)
         state.at, summary = track.landmarks, state.summary
         summary.end_seconds = seconds
+        summary.face_id = track.face_id if summary.face_id is None else summary.face_id
         summary.num_frames += 1
         gain = 1 / summary.num_frames
         summary.mean_score += (track.score - summary.mean_score) * gain
-        summary.mean_strength += (track.strength - summary.mean_strength) * gain
+        summary.mean_strength += (face.strength - summary.mean_strength) * gain
+        if face.held_back is not None:
+            summary.held_back[face.held_back] = summary.held_back.get(face.held_back, 0) + 1
         width = 2 * float(np.linalg.norm(track.landmarks[1] - track.landmarks[0]))
         summary.mean_width_px += (width - summary.mean_width_px) * gain
         if state.strength is not None:
-            step = abs(track.strength - state.strength)
+            step = abs(face.strength - state.strength)
             summary.largest_strength_step = max(summary.largest_strength_step, step)
-        state.strength = track.strength
+        state.strength = face.strength
         if track.measured is not None:
             summary.num_detections += 1
             self._add_jitter(state, track.measured, track.landmarks)
         if summary.frames is not None:
-            summary.frames.append(_landmark_row(item, track, region))
+            summary.frames.append(_landmark_row(item, face, region))
 
     @staticmethod
     def _add_jitter(state: _TrackState, measured: Points, smoothed: Points) -> None:
@@ -292,9 +299,9 @@ class FrameRecorder:
 
 
 def _landmark_row(
-    item: BlendedFrame, track: FaceTrack, region: PaintedRegion | None
+    item: BlendedFrame, face: RestoredFace, region: PaintedRegion | None
 ) -> dict[str, Any]:
-    geometry = item.frame.geometry
+    track, geometry = face.aligned.track, item.frame.geometry
     upright = compose(upright_from_frame(geometry), invert_affine(display_from_frame(geometry)))
 
     def rounded(points: Points) -> list[list[float]]:
@@ -304,7 +311,7 @@ def _landmark_row(
         "time": item.frame.seconds,
         "raw": None if track.measured is None else rounded(track.measured),
         "smoothed": rounded(track.landmarks),
-        "strength": round(track.strength, 4),
+        "strength": round(face.strength, 4),
         "painted": None
         if region is None
         else [region.left, region.top, region.right, region.bottom],

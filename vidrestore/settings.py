@@ -18,6 +18,22 @@ class FaceChoice(StrEnum):
     LARGEST = "largest"
 
 
+def parse_faces(text: str) -> FaceChoice | tuple[int, ...]:
+    """Read ``all``, ``largest``, or numbers of faces as in ``2,5``.
+
+    >>> parse_faces("2, 5")
+    (2, 5)
+    """
+    if text in list(FaceChoice):
+        return FaceChoice(text)
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
+        raise SettingsError(
+            f"cannot read '{text}' as a choice of faces: use all, largest, or numbers of the "
+            "faces file (2,5)"
+        )
+    return tuple(sorted({int(number) for number in text.split(",")}))
+
+
 class VideoCodec(StrEnum):
     """What the restored film is coded with."""
 
@@ -205,10 +221,27 @@ class BlendSettings:
 
     strength: float = 1.0
     """0 leaves every sample as it was, 1 shows the restored face fully."""
-    faces: FaceChoice = FaceChoice.ALL
+    faces: FaceChoice | tuple[int, ...] = FaceChoice.ALL
+    """Everyone, the largest, or the numbers of some faces in the faces file."""
+    faces_file: Path | None = None
+    """What ``vidrestore inspect --faces-file`` wrote: gives each face a number."""
+    temporal: float = 1.0
+    """How far the texture of a face is averaged over neighbouring frames: 0 not at all, 1 fully."""
+    gates: bool = True
+    """Hold back faces that a restoration would harm: sharp, covered, turned away and so on."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.strength <= 1, f"strength is {self.strength}: use 0 to 1")
+        _require(0 <= self.temporal <= 1, f"temporal is {self.temporal}: use 0 to 1")
+        if isinstance(self.faces, tuple):
+            asked = ",".join(map(str, self.faces))
+            _require(bool(self.faces), "--faces names nobody: use all, largest, or numbers")
+            _require(
+                self.faces_file is not None,
+                f"--faces {asked} needs the faces numbered: run 'vidrestore inspect FILM "
+                "--faces-file film.faces.toml', look at film.faces.png, and give the same "
+                "--faces-file here",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def face_in(frame, crop_from_frame, restore, size=SIZE):
     landmarks = np.zeros((5, 2), np.float32)
     track = FaceTrack(1, landmarks, None, 0.9, 1.0)
     restored = np.clip(np.rint(restore(crop)), 0, 255).astype(np.uint8)
-    return RestoredFace(AlignedFace(track, crop, crop_from_frame), restored)
+    return RestoredFace(AlignedFace(track, crop, crop_from_frame), restored, 1.0)
 
 
 def invert(crop):

@@ -1,46 +1,68 @@
 import numpy as np
+import pytest
 
 from tests.support.fakes import frame_at
-from vidrestore.core.cuts import CutDetector, luma_thumbnail
+from vidrestore.core.cuts import LOOKAHEAD_FRAMES, find_cuts, luma_thumbnail
 
 
 def picture(seed):
     return np.random.default_rng(seed).uniform(0, 100, (48, 64)).astype(np.float32)
 
 
+def cuts_of(pictures):
+    return [k for k, is_cut in enumerate(find_cuts(iter(pictures))) if is_cut]
+
+
 def test_the_first_picture_starts_a_shot_and_the_next_does_not():
-    cuts = CutDetector()
-    assert cuts.update(picture(0))
-    assert not cuts.update(picture(0))
+    assert cuts_of([picture(0)] * 2) == [0]
 
 
 def test_another_scene_is_a_cut_once():
-    cuts = CutDetector()
-    shots = [picture(0)] * 4 + [picture(1)] * 4
-    assert [cuts.update(p) for p in shots] == [True, *[False] * 3, True, *[False] * 3]
+    assert cuts_of([picture(0)] * 4 + [picture(1)] * 4) == [0, 4]
+
+
+def test_a_cut_just_before_the_end_is_found():
+    assert cuts_of([picture(0)] * 4 + [picture(1)]) == [0, 4]
 
 
 def test_a_cut_between_dark_pictures_is_found():
-    cuts = CutDetector()
-    shots = [picture(0) / 8] * 3 + [picture(1) / 8] * 3
-    assert [cuts.update(p) for p in shots] == [True, False, False, True, False, False]
+    assert cuts_of([picture(0) / 8] * 3 + [picture(1) / 8] * 3) == [0, 3]
 
 
-def test_a_steady_pan_is_no_cut():
-    cuts = CutDetector()
-    wide = np.repeat(np.random.default_rng(2).uniform(0, 100, (48, 40)), 8, axis=1)
-    views = [wide[:, 4 * k : 4 * k + 64].astype(np.float32) for k in range(30)]
-    found = [cuts.update(v) for v in views]
-    assert sum(found) <= 2  # the start, and at most the moment the pan sets off
-    assert not any(found[2:])
+@pytest.mark.parametrize("speed", [2, 4, 9])
+def test_a_pan_that_sets_off_and_stops_is_no_cut(speed):
+    rng = np.random.default_rng(2)
+    wide = np.repeat(rng.uniform(0, 100, (48, 60)), 8, axis=1).astype(np.float32)
+    columns = [0] * 5 + [speed * k for k in range(1, 30)] + [speed * 29] * 5
+    assert cuts_of([wide[:, c : c + 64] for c in columns]) == [0]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_flash_is_no_cut(length):
+    lit = [picture(0) * 0.1 + 90] * length
+    assert cuts_of([picture(0)] * 8 + lit + [picture(0)] * 8) == [0]
+
+
+def test_a_shot_of_two_pictures_is_told_from_a_flash():
+    assert cuts_of([picture(0)] * 4 + [picture(1)] * 2 + [picture(2)] * 4) == [0, 4, 6]
 
 
 def test_noise_is_no_cut():
     rng = np.random.default_rng(3)
-    cuts = CutDetector()
     noises = [rng.normal(0, 5, (48, 64)).astype(np.float32) for _ in range(20)]
-    found = [cuts.update(picture(0) + noise) for noise in noises]
-    assert found == [True, *[False] * 19]
+    assert cuts_of([picture(0) + noise for noise in noises]) == [0]
+
+
+def test_no_more_is_read_ahead_than_was_said():
+    read = []
+
+    def pictures():
+        for k in range(20):
+            read.append(k)
+            yield picture(k)
+
+    for k, _ in enumerate(find_cuts(pictures())):
+        assert read[-1] <= k + LOOKAHEAD_FRAMES
 
 
 def test_thumbnail_is_in_percent_of_the_range():

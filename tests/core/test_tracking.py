@@ -7,7 +7,7 @@ from vidrestore.core.tracking import FaceTracker, Run
 
 def run_tracker(paths, num_ticks, every=3, horizon=12, cuts=(), fade=5):
     """Track faces given as functions tick -> landmarks or None; describe every frame at the end."""
-    tracker = FaceTracker(horizon, horizon or 12, fade)
+    tracker = FaceTracker(horizon, horizon or 12, fade, max(1, horizon))
     shots, described = [], []
     for tick in range(num_ticks):
         if tick == 0 or tick in cuts:
@@ -135,7 +135,7 @@ def test_a_shaken_face_is_never_lost_from_sight(hertz, reach):
 
 
 def test_a_face_that_is_gone_after_lost_pictures_is_not_painted():
-    tracker = FaceTracker(12, 12, 5)
+    tracker = FaceTracker(12, 12, 5, 12)
     shot = tracker.cut()
     ticks = [*range(31), *range(50, 80)]
     for tick in ticks:
@@ -153,7 +153,7 @@ def test_a_long_lookahead_remembers_as_long():
     def hidden(t):
         return None if 60 <= t < 150 else landmarks_at(100 + t, 80, 20)
 
-    tracker = FaceTracker(120, 120, 5)
+    tracker = FaceTracker(120, 120, 5, 120)
     shot = tracker.cut()
     for tick in range(0, 301, 3):
         face = hidden(tick)
@@ -182,7 +182,7 @@ def test_coincident_landmarks_are_passed_over():
 def test_forgetting_changes_nothing_that_is_still_to_be_said():
     def describe_all(forget):
         rng = np.random.default_rng(5)
-        tracker = FaceTracker(12, 12, 5)
+        tracker = FaceTracker(12, 12, 5, 12)
         shot = tracker.cut()
         said = []
         for tick in range(200):

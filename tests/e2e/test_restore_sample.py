@@ -75,7 +75,7 @@ def test_the_report_tells_what_was_found_and_chosen(restored_sample):
         assert track["mean_width_px"] > 30
     assert 0 < report["frames"]["with_faces"] < report["frames"]["written"]
     assert [s["name"] for s in report["timings"]["stages"]] == [
-        "decode", "detect", "track", "align", "restore", "blend", "encode",
+        "decode", "detect", "track", "align", "restore", "steady", "blend", "encode",
     ]  # fmt: skip
     assert any("vidrestore-lite-256" in choice for choice in report["choices"])
     assert report["models"]["restorer"]["sha256"]

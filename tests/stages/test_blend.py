@@ -18,7 +18,7 @@ def face_at(frame, x, y, strength=1.0, track_id=1):
     crop_from_frame = np.array([[1.0, 0, SIZE / 2 - x], [0, 1, SIZE / 2 - y]])
     crop = crop_from_planes(frame, crop_from_frame, SIZE)
     track = FaceTrack(track_id, np.zeros((5, 2), np.float32), None, 0.9, strength)
-    return RestoredFace(AlignedFace(track, crop, crop_from_frame), 255 - crop)
+    return RestoredFace(AlignedFace(track, crop, crop_from_frame), 255 - crop, strength)
 
 
 def blend(restored, strength=1.0):

@@ -3,6 +3,7 @@ import pytest
 
 from tests.support.fakes import frame_at, landmarks_at, observation
 from vidrestore.contracts import DetectedFrame
+from vidrestore.core.face_choice import FaceChooser
 from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
 from vidrestore.stages.track import track_faces, warmup_ticks
 
@@ -26,9 +27,9 @@ def noisy_film(first, last, every=3, cuts=(70,)):
 
 
 def follow(frames, choice=FaceChoice.ALL, lookahead=12):
-    return list(
-        track_faces(iter(frames), DetectSettings(), TrackSettings(lookahead=lookahead), choice)
-    )
+    chooser = FaceChooser(choice)
+    settings = TrackSettings(lookahead=lookahead)
+    return [chooser.choose(i) for i in track_faces(iter(frames), DetectSettings(), settings)]
 
 
 @pytest.mark.parametrize("lookahead", [0, 1, 5, 12, 40])
@@ -60,7 +61,7 @@ def test_few_frames_are_held_back():
             taken.append(item.frame.tick)
             yield item
 
-    for item in track_faces(film(), DetectSettings(), TrackSettings(), FaceChoice.ALL):
+    for item in track_faces(film(), DetectSettings(), TrackSettings()):
         assert taken[-1] - item.frame.tick <= 24
 
 
@@ -73,7 +74,7 @@ def test_causal_tracking_holds_nothing_back():
             yield item
 
     settings = TrackSettings(lookahead=0)
-    for item in track_faces(film(), DetectSettings(), settings, FaceChoice.ALL):
+    for item in track_faces(film(), DetectSettings(), settings):
         assert taken[-1] == item.frame.tick
 
 

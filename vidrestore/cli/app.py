@@ -22,7 +22,15 @@ from vidrestore.cli.console import (
     talking,
 )
 from vidrestore.cli.ending import ending_like_ctrl_c, leave_hanging
-from vidrestore.cli.options import ModelOptions, RangeOptions, RestoreOptions, TalkOptions
+from vidrestore.cli.evaluation import evaluate_app
+from vidrestore.cli.options import (
+    ModelOptions,
+    NumberOptions,
+    RangeOptions,
+    RestoreOptions,
+    TalkOptions,
+)
+from vidrestore.cli.training import train_app
 from vidrestore.errors import OutputError, SettingsError, VidrestoreError
 
 _EXIT_INTERRUPTED = 130
@@ -46,6 +54,8 @@ app = App(
 )
 weights_app = App(name="weights", help="List, fetch and verify models.", help_format="plaintext")
 app.command(weights_app)
+app.command(evaluate_app)
+app.command(train_app)
 
 FilmIn = Annotated[Path, Parameter(name="IN", help="The film; it is only read.")]
 FilmOut = Annotated[Path, Parameter(name="OUT", help="The result: .mp4, .m4v, .mov or .mkv.")]
@@ -121,16 +131,37 @@ def inspect(
     /,
     *,
     json: Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON.")] = False,
+    numbers: NumberOptions | None = None,
     model: ModelOptions | None = None,
     talk: TalkOptions | None = None,
 ) -> int:
-    """Show what a film holds and what a run would keep."""
-    from vidrestore.cli.facts import inspection_lines
+    """Show what a film holds and what a run would keep; number its faces.
+
+    With --faces-file it goes through the whole film and numbers its faces:
+
+    vidrestore inspect tape.mp4 --faces-file tape.faces.toml
+
+    Look up the numbers in tape.faces.png, and restore some of the faces:
+
+    vidrestore tape.mp4 out.mp4 --faces 2,5 --faces-file tape.faces.toml
+    """
+    from vidrestore.cli.facts import inspection_lines, numbered_lines
+    from vidrestore.jobs.faces import number_faces
     from vidrestore.jobs.inspection import inspect_video
 
+    numbers = numbers or NumberOptions()
+    settings = numbers.settings((model or ModelOptions()).settings())
+    numbered = None
     with talking(talk or TalkOptions(quiet=True)):
-        inspection = inspect_video(source, (model or ModelOptions()).settings())
+        if numbers.faces_file is not None:
+            with ProgressBar(talk is not None and talk.quiet) as progress:
+                numbered = number_faces(
+                    source, numbers.faces_file, settings, progress, leave_hanging
+                )
+        inspection = inspect_video(source, settings.model)
     say(inspection.to_json() if json else "\n".join(inspection_lines(inspection)))
+    if numbered is not None and not json:
+        say("\n".join(numbered_lines(numbered)))
     return 0
 
 

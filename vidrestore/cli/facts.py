@@ -10,6 +10,7 @@ from vidrestore.cli.console import as_time
 
 if TYPE_CHECKING:  # the jobs load torch and PyAV, which a list of models does not need
     from vidrestore.jobs.doctor import Diagnosis
+    from vidrestore.jobs.faces import NumberedFaces
     from vidrestore.jobs.inspection import FaceSample, Inspection
     from vidrestore.media.fields import FieldReport
     from vidrestore.media.probe import AudioTrack, SourceInfo
@@ -54,6 +55,16 @@ def inspection_lines(inspection: Inspection) -> list[str]:
     if most:
         rows.append(("size", f"{as_size(least)} to {as_size(most)} with the default codec"))
     return table(rows)
+
+
+def numbered_lines(numbered: NumberedFaces) -> list[str]:
+    """Say what became of numbering a film's faces."""
+    count = len(numbered.found.faces)
+    if not count:
+        return [f"{numbered.path}: no faces found"]
+    faces = "1 face" if count == 1 else f"{count} faces, numbered 1 to {count}"
+    sheets = ", ".join(map(str, numbered.sheets))
+    return [f"{numbered.path}: {faces}", f"who is who: {sheets}"]
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:

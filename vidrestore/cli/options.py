@@ -13,7 +13,6 @@ from vidrestore.settings import (
     Deinterlace,
     DetectSettings,
     EncodeSettings,
-    FaceChoice,
     ModelSettings,
     Moment,
     Precision,
@@ -24,6 +23,7 @@ from vidrestore.settings import (
     TrackChoice,
     TrackSettings,
     VideoCodec,
+    parse_faces,
 )
 
 _DEFAULT = RestoreSettings()
@@ -102,9 +102,12 @@ class RestoreOptions:
     strength: Annotated[
         float, Parameter(group=MAIN, help="0 changes nothing, 1 restores fully.")
     ] = _DEFAULT.blend.strength
-    faces: Annotated[FaceChoice, Parameter(group=MAIN, help="Whom to restore.")] = (
-        _DEFAULT.blend.faces
-    )
+    faces: Annotated[
+        str, Parameter(group=MAIN, help="Whom to restore: all, largest, or numbers (2,5).")
+    ] = str(_DEFAULT.blend.faces)
+    faces_file: Annotated[
+        Path | None, Parameter(group=MAIN, help="Numbers the faces; `inspect` writes it.")
+    ] = _DEFAULT.blend.faces_file
     overwrite: Annotated[
         bool,
         Parameter(
@@ -164,6 +167,12 @@ class RestoreOptions:
     lookahead: Annotated[
         int, Parameter(group=EXPERT, help="Frames that smoothing looks ahead; 0: causal.")
     ] = _DEFAULT.track.lookahead
+    temporal: Annotated[
+        float, Parameter(group=EXPERT, help="Average texture over frames: 0 none, 1 full.")
+    ] = _DEFAULT.blend.temporal
+    gates: Annotated[
+        bool, Parameter(group=EXPERT, help="Hold back faces that are sharp, covered, turned ...")
+    ] = _DEFAULT.blend.gates
     overlap: Annotated[bool, Parameter(group=EXPERT, help="Stages on threads of their own.")] = (
         _DEFAULT.overlap
     )
@@ -180,7 +189,13 @@ class RestoreOptions:
             model=model,
             detect=DetectSettings(every=self.detect_every, threshold=self.detect_threshold),
             track=TrackSettings(lookahead=self.lookahead),
-            blend=BlendSettings(strength=self.strength, faces=self.faces),
+            blend=BlendSettings(
+                strength=self.strength,
+                faces=parse_faces(self.faces),
+                faces_file=self.faces_file,
+                temporal=self.temporal,
+                gates=self.gates,
+            ),
             encode=EncodeSettings(
                 codec=self.codec,
                 crf=self.crf,
@@ -193,6 +208,41 @@ class RestoreOptions:
             resume=self.resume,
             overlap=self.overlap,
             record_landmarks=self.report_landmarks,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class NumberOptions:
+    """Whether the faces of the film are numbered, and how they are found."""
+
+    faces_file: Annotated[
+        Path | None,
+        Parameter(group=MAIN, help="Number all faces (X.toml) and show them (X.png)."),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        Parameter(
+            group=OUTPUT, negative="", show_default=False, help="Replace existing such files."
+        ),
+    ] = _DEFAULT.encode.overwrite
+    detect_every: Annotated[int, Parameter(group=EXPERT, help="Search every n-th frame.")] = (
+        _DEFAULT.detect.every
+    )
+    detect_threshold: Annotated[float, Parameter(group=EXPERT, help="Least confidence, 0..1.")] = (
+        _DEFAULT.detect.threshold
+    )
+
+    def settings(self, model: ModelSettings) -> RestoreSettings:
+        """Return the settings under which faces are looked for.
+
+        Raises:
+            SettingsError: An option is out of its range.
+        """
+        return RestoreSettings(
+            model=model,
+            detect=DetectSettings(every=self.detect_every, threshold=self.detect_threshold),
+            encode=EncodeSettings(overwrite=self.overwrite),
         )
 
 

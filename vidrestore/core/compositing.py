@@ -95,6 +95,8 @@ class FaceMask:
     """Shape (S, S), float32, 0..1; 0 along the border."""
     corners: npt.NDArray[np.float64]
     """Shape (4, 2): the box in the crop outside of which every sample has weight 0."""
+    box: Box
+    """The same box in whole pixels."""
     tones: npt.NDArray[np.float64]
     """Shape (16, 16, 1): the weights at the size of a thumbnail, with a sum of 1."""
 
@@ -107,7 +109,12 @@ class FaceMask:
         top, bottom = rows[0] - 1, rows[-1] + 1
         corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], np.float64)
         thumbnail = _thumbnail(weights)
-        return cls(weights=weights, corners=corners, tones=thumbnail[..., None] / thumbnail.sum())
+        return cls(
+            weights=weights,
+            corners=corners,
+            box=(int(left), int(top), int(right) + 1, int(bottom) + 1),
+            tones=thumbnail[..., None] / thumbnail.sum(),
+        )
 
 
 def blend_faces_into(

@@ -2,12 +2,18 @@
 
 The score is that of FFmpeg's ``scdet`` filter (libavfilter/vf_scdet.c): with m_t the mean absolute
 difference of two successive pictures, it is min(m_t, |m_t - m_(t-1)|). A cut makes m jump for one
-picture; a pan or noise keeps it level. Here it is divided by the pictures' contrast, without which
-cuts between dark pictures are missed: on real clips cuts then score .65 and more, other pictures
-.30 and less.
+picture; a steady pan or noise keeps it level. Here it is divided by the pictures' contrast, without
+which cuts between dark pictures are missed.
+
+Two things jump as a cut does and are none. A flash is over after a few pictures: what comes then
+looks like what was before. A pan that sets off shows a large part of the picture before, moved.
+Both are looked for only where the score is high. ``docs/STEADINESS.md`` compares it with others.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -29,24 +35,71 @@ def luma_thumbnail(frame: Frame) -> npt.NDArray[np.float32]:
     return small.astype(np.float32) * np.float32(100 / ((1 << frame.layout.bits) - 1))
 
 
-class CutDetector:
-    """Says of each picture whether a new shot begins with it; remembers two pictures back."""
+LOOKAHEAD_FRAMES = 3
+"""Pictures after a jump that tell a flash from a cut."""
+_PANNED = 0.85
+"""Correlation of the picture's middle with a part of the one before, from which on it is a pan."""
+Thumbnail = npt.NDArray[np.float32]
 
-    def __init__(self, threshold: float = CUT_SCORE) -> None:
-        self._threshold = threshold
-        self._thumbnail: npt.NDArray[np.float32] | None = None
-        self._difference = 0.0
 
-    def update(self, thumbnail: npt.NDArray[np.float32]) -> bool:
-        """Take the next picture, (h, w) float32 in percent; True if it starts a shot.
+def find_cuts(thumbnails: Iterator[Thumbnail]) -> Iterator[bool]:
+    """Say of each picture whether a new shot begins with it; the first of all does.
 
-        The first picture of all starts a shot.
-        """
-        previous, self._thumbnail = self._thumbnail, thumbnail
-        if previous is None:
-            return True
-        difference = float(np.abs(thumbnail - previous).mean())
-        score = min(difference, abs(difference - self._difference))
-        self._difference = difference
-        contrast = max(float(previous.std()), float(thumbnail.std()), _LEAST_CONTRAST)
-        return score >= self._threshold * contrast
+    Args:
+        thumbnails: Pictures (h, w), float32 in percent; read ``LOOKAHEAD_FRAMES`` ahead.
+    """
+    before: deque[Thumbnail] = deque(maxlen=LOOKAHEAD_FRAMES + 1)
+    ahead: deque[Thumbnail] = deque()
+    difference = 0.0
+    for thumbnail in thumbnails:
+        ahead.append(thumbnail)
+        if len(ahead) > LOOKAHEAD_FRAMES:
+            is_cut, difference = _judge(before, ahead, difference)
+            yield is_cut
+    while ahead:
+        is_cut, difference = _judge(before, ahead, difference)
+        yield is_cut
+
+
+def _judge(
+    before: deque[Thumbnail], ahead: deque[Thumbnail], last_difference: float
+) -> tuple[bool, float]:
+    """Judge the first picture of ``ahead``, move it to ``before``; return its difference too."""
+    now = ahead.popleft()
+    if not before:
+        before.append(now)
+        return True, 0.0
+    previous = before[-1]
+    difference = float(np.abs(now - previous).mean())
+    score = min(difference, abs(difference - last_difference))
+    is_cut = (
+        score >= CUT_SCORE * _contrast(now, previous)
+        and not any(_resemble(old, now) for old in list(before)[:-1])  # back from a flash
+        and not any(_resemble(previous, new) for new in ahead)  # a flash that will be over
+        and not _is_panned(previous, now)
+    )
+    if is_cut:
+        before.clear()
+    before.append(now)
+    return is_cut, difference
+
+
+def _contrast(a: Thumbnail, b: Thumbnail) -> float:
+    return max(float(a.std()), float(b.std()), _LEAST_CONTRAST)
+
+
+def _resemble(a: Thumbnail, b: Thumbnail) -> bool:
+    least = max(min(float(a.std()), float(b.std())), _LEAST_CONTRAST)
+    return float(np.abs(a - b).mean()) < CUT_SCORE * least
+
+
+def _is_panned(previous: Thumbnail, now: Thumbnail) -> bool:
+    """Look for the middle of each picture in the other, up to a quarter of its size away."""
+    height, width = now.shape
+    y, x = height // 4, width // 4
+    found = [
+        cv2.matchTemplate(whole, part[y:-y, x:-x], cv2.TM_CCOEFF_NORMED).max()
+        for whole, part in ((previous, now), (now, previous))
+        if part[y:-y, x:-x].std() > 1
+    ]
+    return bool(found) and float(min(found)) >= _PANNED

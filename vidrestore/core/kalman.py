@@ -1,17 +1,15 @@
-"""Face poses over time: a constant-velocity Kalman filter and its fixed-interval smoother.
+"""Face poses, and a causal constant-velocity Kalman filter that predicts them.
 
 Five noisy landmarks are turned into a pose (centre x and y, log of size, angle) and a shape (what
-is left when the pose is taken away). Poses move with inertia, shapes change slowly; each is
-smoothed as what it is. A constant-velocity model is exact for a face that glides, and the
-smoother (Rauch, Tung and Striebel 1965) uses the future as well as the past, so it does not lag.
+is left when the pose is taken away). Poses move with inertia, shapes change slowly. The filter here
+serves association, which must know where a face is to be looked for; what is shown comes from
+``smoothing``, with the same model and the future known.
 
 Time is in seconds. Lengths are relative to the size of the face, so that one set of constants
 serves near and far faces.
 """
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -29,19 +27,16 @@ NUM_POSE = 4
 _MEAN_FACE = np.array([-0.59 - 0.62j, 0.58 - 0.62j, -0.01 + 0.04j, -0.49 + 0.60j, 0.51 + 0.60j])
 _MEAN_FACE -= _MEAN_FACE.mean()
 
-_MEASURED_STD = np.array([0.022, 0.022, 0.016, 0.016])
-"""Noise of one detection: centre in face sizes, log size, angle in radians."""
+_NOISE_OF_LARGE, _NOISE_OF_SMALL_PX = 0.012, 0.28
+"""Noise of a detection in face sizes is the first plus the second over the size in pixels."""
+_NOISE_SHARES = np.array([1.0, 1.0, 0.95, 1.15])
+"""Of that noise in centre x and y, log size, and angle in radians."""
 _ACCELERATION_STD = np.array([16.0, 16.0, 5.0, 10.0])
 """Acceleration that a head is expected to show: face sizes, log size, radians; each per s²."""
-_FIRST_SPEED_STD = np.array([2.0, 2.0, 0.7, 1.5])
-"""Spread of the unknown speed at the first sight of a face, per second."""
+FIRST_SPEED_STD = np.array([6.0, 6.0, 0.7, 1.5])
+"""Spread of the unknown speed at the first sight of a face, per second: 6 face sizes are 0.4 m."""
 OUTLIER_INNOVATION = 28.5
 """Squared Mahalanobis distance of an outlier: exceeded by 1 in 100,000 of chi²(4)."""
-_OUTLIER_STEP = 0.6
-"""Distance in face sizes (or in log size) from the line through its neighbours from which on a
-detection may be an outlier."""
-_SHAPE_MEMORY_SECONDS = 0.25
-"""Time constant of the two-sided exponential average of shapes."""
 
 
 def pose_from_landmarks(landmarks: Points) -> tuple[Floats, Floats]:
@@ -73,37 +68,42 @@ def landmarks_from_pose(pose: Floats, shape: Floats) -> Points:
     return np.stack([points.real, points.imag], axis=1).astype(np.float32)
 
 
+def measured_std(poses: Floats, scores: npt.ArrayLike) -> Floats:
+    """Return the standard deviation of detections of some poses (..., 4) and scores (...).
+
+    As measured of RetinaFace on moving faces 30 to 260 pixels wide (``docs/STEADINESS.md``).
+
+    Returns:
+        Shape (..., 4): pixels, pixels, log pixels, radians.
+    """
+    size = np.exp(poses[..., 2])
+    noise = (_NOISE_OF_LARGE + _NOISE_OF_SMALL_PX / size) / np.maximum(scores, 0.1)
+    one = np.ones_like(size)
+    std: Floats = noise[..., None] * _NOISE_SHARES * np.stack([size, size, one, one], axis=-1)
+    return std
+
+
 class PoseFilter:
     """A causal filter of one face: predict to a time, correct by a detection."""
 
-    def __init__(self, seconds: float, pose: Floats) -> None:
+    def __init__(self, seconds: float, pose: Floats, velocity: Floats | None = None) -> None:
         self._seconds = seconds
-        self._step = np.eye(2 * NUM_POSE), np.zeros((2 * NUM_POSE, 2 * NUM_POSE))
         self._filter = kf = KalmanFilter(dim_x=2 * NUM_POSE, dim_z=NUM_POSE)
-        kf.x = np.concatenate([pose, np.zeros(NUM_POSE)])
+        kf.x = np.concatenate([pose, np.zeros(NUM_POSE) if velocity is None else velocity])
         kf.H = np.eye(NUM_POSE, 2 * NUM_POSE)
         unit = self._units(pose)
-        kf.P = np.diag(np.concatenate([_MEASURED_STD * unit, _FIRST_SPEED_STD * unit]) ** 2)
+        spread = [measured_std(pose, 1.0), FIRST_SPEED_STD * unit]
+        kf.P = np.diag(np.concatenate(spread) ** 2)
 
     @property
     def pose(self) -> Floats:
         """The present belief, shape (4,)."""
         return np.array(self._filter.x[:NUM_POSE])
 
-    @property
-    def state(self) -> tuple[Floats, Floats]:
-        """Mean (8,) and covariance (8, 8) of pose and velocity."""
-        return np.array(self._filter.x), np.array(self._filter.P)
-
-    @property
-    def last_step(self) -> tuple[Floats, Floats]:
-        """The F and Q, both (8, 8), of the latest step."""
-        return self._step
-
     def predict(self, seconds: float) -> None:
         """Move the belief on to ``seconds``."""
-        self._step = self._transition(seconds)
-        self._filter.predict(F=self._step[0], Q=self._step[1])
+        f, q = self._transition(seconds)
+        self._filter.predict(F=f, Q=q)
         self._seconds = seconds
 
     def innovation(self, pose: Floats, score: float) -> float:
@@ -126,7 +126,7 @@ class PoseFilter:
         return difference
 
     def _noise(self, score: float) -> Floats:
-        return np.diag((_MEASURED_STD * self._units(self._filter.x) / max(score, 0.1)) ** 2)
+        return np.diag(measured_std(self._filter.x, score) ** 2)
 
     def _transition(self, seconds: float) -> tuple[Floats, Floats]:
         """Return the matrices F and Q, both (8, 8), from the filter's time to ``seconds``.
@@ -145,93 +145,3 @@ class PoseFilter:
     def _units(pose: Floats) -> Floats:
         size = float(np.exp(pose[2]))
         return np.array([size, size, 1.0, 1.0])
-
-
-def smooth_poses(seconds: Floats, poses: Floats, scores: Floats) -> Floats:
-    """Smooth a run of poses with the Kalman filter forwards and the RTS smoother backwards.
-
-    Args:
-        seconds: Shape (n,), strictly increasing.
-        poses: Shape (n, 4); rows of NaN where nothing was measured. The first row is measured.
-        scores: Shape (n,): confidence 0..1 of each measurement.
-
-    Returns:
-        Shape (n, 4): the pose at every time, measured or not.
-    """
-    kf = PoseFilter(float(seconds[0]), poses[0])
-    n = len(seconds)
-    means, covariances = np.empty((n, 2 * NUM_POSE)), np.empty((n, 2 * NUM_POSE, 2 * NUM_POSE))
-    steps = []
-    means[0], covariances[0] = kf.state
-    for k in range(1, n):
-        kf.predict(float(seconds[k]))
-        if np.isfinite(poses[k, 0]):
-            kf.update(poses[k], float(scores[k]))
-        steps.append(kf.last_step)
-        means[k], covariances[k] = kf.state
-    for k in range(n - 2, -1, -1):
-        f, q = steps[k]
-        ahead = f @ covariances[k] @ f.T + q
-        gain = np.linalg.solve(ahead, f @ covariances[k]).T
-        means[k] += gain @ (means[k + 1] - f @ means[k])
-    return means[:, :NUM_POSE]
-
-
-def find_outliers(seconds: Floats, poses: Floats) -> npt.NDArray[np.bool_]:
-    """Find single detections that jump away from a path that is smooth without them.
-
-    A detection is an outlier if it lies far from the straight line through its neighbours in time
-    while the detections around it, with it left out, lie close to lines of their own. A head that
-    shakes makes every detection jump, and so none of them an outlier.
-
-    Args:
-        seconds: Shape (n,), strictly increasing.
-        poses: Shape (n, 4), all measured.
-
-    Returns:
-        Shape (n,), True for outliers; never two neighbours.
-    """
-    n = len(seconds)
-    is_outlier = np.zeros(n, dtype=bool)
-    for k in range(n):
-        # the four nearest in time, or three of a short run
-        around = np.sort(np.argsort(np.abs(np.arange(n) - k), kind="stable")[1:5]).tolist()
-        if len(around) < 3 or (k > 0 and is_outlier[k - 1]):
-            continue
-        i, j = min(pairwise(around), key=lambda pair: abs(pair[0] + pair[1] - 2 * k))
-        step = _step_from_line(k, i, j, seconds, poses)
-        if step > _OUTLIER_STEP:
-            triples = zip(around, around[1:], around[2:], strict=False)
-            rest = max(_step_from_line(b, a, c, seconds, poses) for a, b, c in triples)
-            is_outlier[k] = rest < step / 6
-    return is_outlier
-
-
-def _step_from_line(k: int, i: int, j: int, seconds: Floats, poses: Floats) -> float:
-    """Distance of pose k from the line through poses i and j: face sizes, or log size if more."""
-    t = (seconds[k] - seconds[i]) / (seconds[j] - seconds[i])
-    step = poses[k, :3] - poses[i, :3] - t * (poses[j, :3] - poses[i, :3])
-    step[:2] *= np.exp(-poses[k, 2])
-    return float(np.abs(step).max())
-
-
-def smooth_shapes(seconds: Floats, measured_at: Floats, shapes: Floats, scores: Floats) -> Floats:
-    """Average shapes with weights that fall exponentially with the distance in time.
-
-    A two-sided exponential is the steady state of the smoother of a random walk.
-
-    Args:
-        seconds: Shape (n,): where shapes are wanted.
-        measured_at: Shape (m,): where they were measured, m >= 1.
-        shapes: Shape (m, 5, 2).
-        scores: Shape (m,): confidence 0..1.
-
-    Returns:
-        Shape (n, 5, 2).
-    """
-    distance = np.abs(seconds[:, None] - measured_at[None, :])
-    # subtracting the smallest distance leaves the ratios and keeps far times from underflowing
-    distance -= distance.min(axis=1, keepdims=True)
-    weights = np.exp(-distance / _SHAPE_MEMORY_SECONDS) * scores[None, :]
-    weights /= weights.sum(axis=1, keepdims=True)
-    return np.tensordot(weights, shapes, axes=1)

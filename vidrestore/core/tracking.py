@@ -11,28 +11,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from vidrestore.contracts import FaceObservation, FaceTrack, Points
-from vidrestore.core.geometry import iou
+from vidrestore.core.association import Place, match
 from vidrestore.core.kalman import (
     OUTLIER_INNOVATION,
     Floats,
     PoseFilter,
-    find_outliers,
     landmarks_from_pose,
     pose_from_landmarks,
-    smooth_poses,
-    smooth_shapes,
 )
-
-_COAST_SECONDS = 0.12
-"""A face is thought to move on for so long after it was last seen; then it is held."""
-
-_MAX_MATCH_COST = 2.2
-"""Association cost, (1 - IoU) + distance in half face widths, of two different people."""
-_MAX_LOG_SIZE_STEP = 0.6
-"""Change of log size between prediction and detection beyond which they are two people."""
+from vidrestore.core.smoothing import find_outliers, smooth_poses, smooth_shapes
 
 
 def memory_ticks(max_gap: int) -> int:
@@ -103,8 +92,9 @@ class Track:
         """Add a sighting.
 
         The filter, which serves prediction only, passes over one outlier; at the second in a row
-        it starts afresh, for then it is the face that jumped.
+        it starts afresh, for then it is the face that jumped, and the two tell its speed.
         """
+        before = self.sightings[-1]
         self.sightings.append(sighting)
         score = sighting.observation.score
         if self.filter.innovation(sighting.pose, score) <= OUTLIER_INNOVATION:
@@ -113,15 +103,15 @@ class Track:
         elif self.num_outliers == 0:
             self.num_outliers = 1
         else:
-            self.filter = PoseFilter(sighting.seconds, sighting.pose)
+            step = sighting.pose - before.pose
+            step[3] = np.angle(np.exp(1j * step[3]))
+            velocity = step / (sighting.seconds - before.seconds)
+            self.filter = PoseFilter(sighting.seconds, sighting.pose, velocity)
             self.num_outliers = 0
 
-    def predicted_box(self) -> npt.NDArray[np.float32]:
-        """Return the latest box, moved and scaled to where the filter believes the face is."""
-        latest, pose = self.sightings[-1], self.filter.pose
-        corners = latest.observation.box_xyxy.reshape(2, 2) - latest.pose[:2]
-        box: npt.NDArray[np.float64] = corners * np.exp(pose[2] - latest.pose[2]) + pose[:2]
-        return box.reshape(4).astype(np.float32)
+    def between(self, first: int, last: int) -> list[Sighting]:
+        """Return what was seen from tick ``first`` to tick ``last``, both included."""
+        return [s for s in self.sightings if first <= s.tick <= last]
 
 
 @dataclass(slots=True, eq=False)
@@ -139,10 +129,12 @@ class FaceTracker:
         horizon: Ticks of the future that are known when a frame is described.
         max_gap: Ticks that a face may be out of sight and still be the same track.
         fade: Ticks of the fades at the ends of a track.
+        block: Ticks of the blocks in which frames are described, on a grid that begins at 0.
     """
 
-    def __init__(self, horizon: int, max_gap: int, fade: int) -> None:
+    def __init__(self, horizon: int, max_gap: int, fade: int, block: int) -> None:
         self._horizon, self._max_gap, self._fade = horizon, max_gap, fade
+        self._block = block
         self._memory = memory_ticks(max_gap)
         self._num_named = 0
         self.shot = Shot()
@@ -202,8 +194,9 @@ class FaceTracker:
         shot.tracks = [
             t for t in shot.tracks if tick - t.runs[-1].last <= self._max_gap + self._fade
         ]
+        oldest = self._memory + self._block
         for track in shot.tracks:
-            old = [s for s in track.sightings[:-1] if s.tick < tick - self._memory]
+            old = [s for s in track.sightings[:-1] if s.tick < tick - oldest]
             del track.sightings[: len(old)]
 
     def describe(
@@ -222,77 +215,91 @@ class FaceTracker:
         described: list[list[FaceTrack]] = [[] for _ in ticks]
         for track in shot.tracks:
             presence = [track.presence(tick, self._horizon, self._fade) for tick in ticks]
-            window = [
-                s
-                for s in track.sightings
-                if ticks[0] - self._memory <= s.tick <= ticks[-1] + self._horizon
-            ]
-            if not any(presence) or not window:
+            known = track.between(ticks[0] - self._memory, ticks[-1] + self._horizon)
+            if not any(presence) or not known:
                 continue
             if track.track_id is None:
                 self._num_named += 1
                 track.track_id = self._num_named
-            faces = _smooth(window, track.track_id, seconds, presence)
-            for k, face in enumerate(faces):
-                if face.strength > 0:
+            path = self._place(track, np.array(ticks), np.array(seconds))
+            for k, landmarks in enumerate(path):
+                strength = presence[k] * frontality(landmarks)
+                if strength > 0:
+                    face = _face(track.track_id, known, ticks[k], landmarks, strength)
                     described[k].append(face)
         return [tuple(faces) for faces in described]
 
+    def _place(
+        self, track: Track, ticks: npt.NDArray[np.int_], seconds: Floats
+    ) -> npt.NDArray[np.float32]:
+        """Return the landmarks (n, 5, 2) of a face, smoothed, block by block.
+
+        Within a block, what was said with the future of the block before fades into what this
+        block's own future says. So nothing steps where a block begins: its first frame has as much
+        future as its last.
+        """
+        path = np.empty((len(ticks), 5, 2), np.float32)
+        for number in np.unique(ticks // self._block).tolist():
+            here = ticks // self._block == number
+            share = (ticks[here] + 1) / self._block - number
+            new = self._smooth(track, number, seconds[here])
+            old = self._smooth(track, number - 1, seconds[here]) if share.min() < 1 else new
+            if old is not None and new is not None:
+                share = (share**2 * (3 - 2 * share))[:, None, None]
+                path[here] = (1 - share) * old + share * new
+            else:
+                path[here] = new if old is None else old
+        return path
+
+    def _smooth(self, track: Track, block: int, seconds: Floats) -> npt.NDArray[np.float32] | None:
+        """Say where a face is, from what is known when a block is described; None if unseen."""
+        start = block * self._block
+        window = track.between(start - self._memory, start + self._block - 1 + self._horizon)
+        if not window:
+            return None
+        times = np.array([s.seconds for s in window])
+        poses = np.stack([s.pose for s in window])
+        kept = ~find_outliers(times, poses)
+        scores = np.array([s.observation.score for s in window])[kept]
+        shapes = np.stack([s.shape for s in window])[kept]
+        smoothed = smooth_poses(times[kept], poses[kept], scores, seconds)
+        shapes = smooth_shapes(seconds, times[kept], shapes, scores)
+        return np.stack([landmarks_from_pose(p, s) for p, s in zip(smoothed, shapes, strict=True)])
+
+
+def _face(
+    track_id: int, known: Sequence[Sighting], tick: int, landmarks: Points, strength: float
+) -> FaceTrack:
+    nearest = min(known, key=lambda s: abs(s.tick - tick))
+    return FaceTrack(
+        track_id=track_id,
+        landmarks=landmarks,
+        measured=nearest.observation.landmarks if nearest.tick == tick else None,
+        score=nearest.observation.score,
+        strength=strength,
+    )
+
 
 def _match(tracks: Sequence[Track], sightings: Sequence[Sighting]) -> dict[int, int]:
-    """Pair predictions with sightings so that the total cost is least (Hungarian algorithm)."""
-    if not tracks or not sightings:
-        return {}
-    believed = np.stack([t.filter.pose for t in tracks])
-    seen = np.stack([s.pose for s in sightings])
-    overlap = iou(
-        np.stack([t.predicted_box() for t in tracks]),
-        np.stack([s.observation.box_xyxy for s in sightings]),
-    )
-    size = 2 * np.exp(np.maximum(believed[:, None, 2], seen[None, :, 2]))
-    distance = np.linalg.norm(believed[:, None, :2] - seen[None, :, :2], axis=2) / size
-    cost = (1 - overlap) + distance
-    step = np.abs(believed[:, None, 2] - seen[None, :, 2])
-    is_possible = (cost <= _MAX_MATCH_COST) & (step <= _MAX_LOG_SIZE_STEP)
-    rows, columns = linear_sum_assignment(np.where(is_possible, cost, 1e3))
-    return {int(i): int(j) for i, j in zip(rows, columns, strict=True) if is_possible[i, j]}
+    """Pair tracks with sightings: first with where they should be, then with where they were.
 
-
-def _smooth(
-    window: Sequence[Sighting],
-    track_id: int,
-    seconds: Sequence[float],
-    presence: Sequence[float],
-) -> list[FaceTrack]:
-    is_outlier = find_outliers(
-        np.array([s.seconds for s in window]), np.stack([s.pose for s in window])
-    )
-    by_time = {s.seconds: s for s in window}
-    window = [s for s, out in zip(window, is_outlier, strict=True) if not out]
-    measured_at = np.array([s.seconds for s in window])
-    scores = np.array([s.observation.score for s in window])
-    wanted = np.clip(seconds, measured_at[0], measured_at[-1] + _COAST_SECONDS)
-    times = np.union1d(measured_at, wanted)
-    at = np.searchsorted(times, measured_at)
-    poses = np.full((len(times), 4), np.nan)
-    poses[at] = [s.pose for s in window]
-    weights = np.ones(len(times))
-    weights[at] = scores
-    smoothed = smooth_poses(times, poses, weights)
-    shapes = smooth_shapes(wanted, measured_at, np.stack([s.shape for s in window]), scores)
-    nearest = np.abs(wanted[:, None] - measured_at[None, :]).argmin(axis=1)
-    where = np.searchsorted(times, wanted)
-    placed = [landmarks_from_pose(smoothed[i], shapes[k]) for k, i in enumerate(where)]
-    return [
-        FaceTrack(
-            track_id=track_id,
-            landmarks=landmarks,
-            measured=by_time[time].observation.landmarks if time in by_time else None,
-            score=float(scores[nearest[k]]),
-            strength=presence[k] * frontality(landmarks),
-        )
-        for k, (time, landmarks) in enumerate(zip(seconds, placed, strict=True))
+    The second round is for a face whose speed was misjudged, as after an outlier.
+    """
+    seen = [Place(s.pose, s.pose, s.observation.box_xyxy) for s in sightings]
+    latest = [t.sightings[-1] for t in tracks]
+    expected = [
+        Place(t.filter.pose, s.pose, s.observation.box_xyxy)
+        for t, s in zip(tracks, latest, strict=True)
     ]
+    matched = match(expected, seen)
+    for back in (-1, -2):
+        rows = [k for k in range(len(tracks)) if k not in matched]
+        columns = sorted(set(range(len(seen))) - set(matched.values()))
+        were = [tracks[k].sightings[max(back, -len(tracks[k].sightings))] for k in rows]
+        held = [Place(s.pose, s.pose, s.observation.box_xyxy) for s in were]
+        again = match(held, [seen[k] for k in columns])
+        matched |= {rows[i]: columns[j] for i, j in again.items()}
+    return matched
 
 
 def frontality(landmarks: Points) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 
 from vidrestore.contracts import BlendedFrame
 from vidrestore.errors import MediaOpenError, RangeError
+from vidrestore.jobs.face_selection import FaceSelection
 from vidrestore.jobs.networks import choose_models, loaded_networks
 from vidrestore.jobs.progress import OnProgress, Progress
 from vidrestore.jobs.resuming import describe_job, keeping, state_of, take_up
@@ -115,6 +116,7 @@ def run_job(
         on_hang: Called when nothing moves any more.
     """
     begun = time.perf_counter()
+    faces = FaceSelection(source, settings)
     chosen = choose_models(settings.model)
     with VideoReader(source, settings.read) as reader:
         span = seconds_of(settings.span, reader)
@@ -135,9 +137,10 @@ def run_job(
             planned = [*writer.notes, *filter(None, [tight])]
             with loaded_networks(chosen, settings) as (networks, facts, network_choices):
                 choices += network_choices
+                planned += faces.doubts(facts)
                 _tell(choices, planned)
                 started = time.perf_counter()
-                job = describe_job(source, settings, facts) if is_kept else None
+                job = describe_job(source, settings, facts, faces.digest) if is_kept else None
                 earlier = take_up(writer, job, span, resume=settings.resume)
                 reader.is_damaged = earlier.damage.is_visible
                 recorder = FrameRecorder(settings.record_landmarks, earlier.frames)
@@ -150,7 +153,7 @@ def run_job(
                 with _guarded(reader, writer, settings.patience_seconds, on_hang):
                     if earlier.rest is not None:
                         with restoring(
-                            reader, networks, write, earlier.rest, settings, clock
+                            reader, networks, write, earlier.rest, settings, clock, faces.chooser
                         ) as frames:
                             num_expected = num_frames_in(reader, span)
                             _pull(frames, recorder, seen, num_expected, on_progress)
@@ -160,7 +163,7 @@ def run_job(
                 device_notes = list(networks.restorer.notes)
         wall_seconds = time.perf_counter() - started
         damage = seen.damage(to_the_end=span.stop is None)
-        late = [*writer.notes[num_notes:], *device_notes, *damage.sentences()]
+        late = [*writer.notes[num_notes:], *device_notes, *damage.sentences(), *faces.notes()]
         _tell([], late)
         num_done = recorder.num_frames - earlier.num_frames
         timings = describe_times(clock.times(), wall_seconds, started - begun, num_done)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidrestore.errors import MediaError
+from vidrestore.jobs.faces_file import identify
 from vidrestore.media.decoding import Damage
 from vidrestore.media.segments import LONGEST_SECONDS, SHORTEST_SECONDS
-from vidrestore.media.work_folder import fingerprint
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span
 from vidrestore.report import FrameRecorder, describe_versions, plain
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe_job(
-    source: Path, settings: RestoreSettings, models: Mapping[str, Any]
+    source: Path, settings: RestoreSettings, models: Mapping[str, Any], faces: str | None
 ) -> dict[str, Any]:
     """Return everything that decides how the pictures come out, as plain nested data.
 
@@ -33,14 +32,12 @@ def describe_job(
         source: The film.
         settings: Of the run.
         models: The report's facts about the networks: name, hash, and how they are computed.
+        faces: Digest of what the faces file says, if there is one.
     """
-    try:
-        film = fingerprint(source)
-    except OSError as error:
-        raise MediaError(f"cannot read {source}: {error.strerror}") from error
+    options = _by_option(settings) | {"--faces-file": faces}
     return {
-        "film": film,
-        "settings": plain(_by_option(settings)),
+        "film": identify(source),
+        "settings": plain(options),
         "models": plain(models),
         "versions": describe_versions(),
     }
@@ -54,6 +51,8 @@ def _by_option(settings: RestoreSettings) -> dict[str, Any]:
         "--deinterlace": settings.read.deinterlace,
         "--fields": settings.read.fields,
         "--strength": settings.blend.strength,
+        "--temporal": settings.blend.temporal,
+        "--gates": settings.blend.gates,
         "--faces": settings.blend.faces,
         "--detect-every": settings.detect.every,
         "--detect-threshold": settings.detect.threshold,

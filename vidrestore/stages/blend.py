@@ -29,7 +29,7 @@ def blend_faces(
     mask = FaceMask.of(feathered_mask(template, size))
     for restored in frames:
         original = restored.frame
-        strengths = [face.aligned.track.strength * settings.strength for face in restored.faces]
+        strengths = [face.strength * settings.strength for face in restored.faces]
         planes, regions = blend_faces_into(original, restored.faces, strengths, mask)
         yield BlendedFrame(
             frame=replace(original, planes=planes) if any(regions) else original,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vidrestore.contracts import DetectedFrame, FaceDetector, FaceObservation, Frame
-from vidrestore.core.cuts import CutDetector, luma_thumbnail
+from vidrestore.core.cuts import Thumbnail, find_cuts, luma_thumbnail
 from vidrestore.core.views import to_display, upright_view, view_size
 from vidrestore.settings import DetectSettings
 
@@ -31,14 +31,12 @@ def detect_faces(
     Yields:
         One item for each frame, in order; observations are in display pixels.
     """
-    cuts = CutDetector()
     waiting: deque[tuple[Frame, bool, bool]] = deque()
     due: list[Frame] = []
     previous = 0  # the first frame is a cut, and due as such
-    for frame in frames:
-        if frame.tick - previous > _LONGEST_PAUSE:
-            cuts = CutDetector()  # pictures are missing: what comes is a shot of its own
-        is_cut = cuts.update(luma_thumbnail(frame))
+    for frame, is_cut in _with_cuts(frames):
+        # where pictures are missing, what comes is a shot of its own
+        is_cut = is_cut or frame.tick - previous > _LONGEST_PAUSE
         is_due = is_cut or previous // settings.every != frame.tick // settings.every
         previous = frame.tick
         if (
@@ -54,6 +52,18 @@ def detect_faces(
         if not due or len(due) >= detector.batch_size:
             yield from _search(waiting, due, detector, settings)
     yield from _search(waiting, due, detector, settings)
+
+
+def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    held: deque[Frame] = deque()
+
+    def thumbnails() -> Iterator[Thumbnail]:
+        for frame in frames:
+            held.append(frame)
+            yield luma_thumbnail(frame)
+
+    for is_cut in find_cuts(thumbnails()):
+        yield held.popleft(), is_cut
 
 
 def _search(

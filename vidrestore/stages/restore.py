@@ -101,7 +101,7 @@ class _CropQueue:
             waiting = self._frames.popleft()
             item = waiting.item
             faces = tuple(
-                RestoredFace(aligned=face, crop=crop)
+                RestoredFace(aligned=face, crop=crop, strength=face.track.strength)
                 for face, crop in zip(item.faces, waiting.crops, strict=True)
             )
             yield RestoredFrame(frame=item.frame, faces=faces, is_cut=item.is_cut)

@@ -6,35 +6,28 @@ future known; so the same frame is described from the same detections wherever d
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-import numpy as np
-
-from vidrestore.contracts import DetectedFrame, FaceTrack, TrackedFrame
+from vidrestore.contracts import DetectedFrame, TrackedFrame
+from vidrestore.core.cuts import LOOKAHEAD_FRAMES
 from vidrestore.core.tracking import FaceTracker, Shot, memory_ticks
-from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
+from vidrestore.settings import DetectSettings, TrackSettings
 
-_CAUSAL_GAP = 12
-"""Longest gap in ticks that is bridged when there is no look-ahead."""
-_CHOICE_BAND = 0.1
-"""``largest`` passes from one face to another while log(size ratio) crosses this band around 0."""
+_LEAST_GAP = 12
+"""Ticks that a face may be hidden and keep its identity, however short the look-ahead."""
 
 
 def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int]:
     """Return how many ticks before and after a range influence the frames inside it."""
     horizon, gap = _horizon(detect, track), _max_gap(detect, track)
     block = max(1, track.lookahead)
-    before = memory_ticks(gap) + 2 * block + 2 * gap + track.fade_frames + detect.every
-    return before, block + horizon + detect.every
+    before = memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames + detect.every
+    return before, block + horizon + detect.every + LOOKAHEAD_FRAMES
 
 
 def track_faces(
-    frames: Iterator[DetectedFrame],
-    detect: DetectSettings,
-    track: TrackSettings,
-    choice: FaceChoice,
+    frames: Iterator[DetectedFrame], detect: DetectSettings, track: TrackSettings
 ) -> Iterator[TrackedFrame]:
     """Follow faces from frame to frame.
 
@@ -45,7 +38,7 @@ def track_faces(
     """
     horizon = _horizon(detect, track)
     block = max(1, track.lookahead)
-    tracker = FaceTracker(horizon, _max_gap(detect, track), track.fade_frames)
+    tracker = FaceTracker(horizon, _max_gap(detect, track), track.fade_frames, block)
     held: list[tuple[DetectedFrame, Shot]] = []
     for item in frames:
         shot = tracker.cut() if item.is_cut else tracker.shot
@@ -55,11 +48,11 @@ def track_faces(
         while held and item.frame.tick >= _block_end(held[0][0], block) - 1 + horizon:
             end = _block_end(held[0][0], block)
             count = sum(1 for h, _ in held if h.frame.tick < end)
-            yield from _describe(held[:count], tracker, choice)
+            yield from _describe(held[:count], tracker)
             del held[:count]
             tracker.forget(end)
     for _, group in groupby(held, key=lambda pair: _block_end(pair[0], block)):
-        yield from _describe(list(group), tracker, choice)
+        yield from _describe(list(group), tracker)
 
 
 def _horizon(detect: DetectSettings, track: TrackSettings) -> int:
@@ -67,7 +60,8 @@ def _horizon(detect: DetectSettings, track: TrackSettings) -> int:
 
 
 def _max_gap(detect: DetectSettings, track: TrackSettings) -> int:
-    return _horizon(detect, track) or max(_CAUSAL_GAP, detect.every)
+    # the last sight before and the first after an occlusion are up to a search further away
+    return max(_horizon(detect, track), _LEAST_GAP) + detect.every
 
 
 def _block_end(item: DetectedFrame, block: int) -> int:
@@ -75,7 +69,7 @@ def _block_end(item: DetectedFrame, block: int) -> int:
 
 
 def _describe(
-    held: Sequence[tuple[DetectedFrame, Shot]], tracker: FaceTracker, choice: FaceChoice
+    held: Sequence[tuple[DetectedFrame, Shot]], tracker: FaceTracker
 ) -> Iterator[TrackedFrame]:
     for _, group in groupby(held, key=lambda pair: id(pair[1])):
         pairs = list(group)
@@ -84,29 +78,4 @@ def _describe(
             pairs[0][1], [i.frame.tick for i in items], [i.frame.seconds for i in items]
         )
         for item, tracks in zip(items, described, strict=True):
-            if choice is FaceChoice.LARGEST:
-                tracks = _keep_largest(tracks)
             yield TrackedFrame(frame=item.frame, tracks=tracks, is_cut=item.is_cut)
-
-
-def _keep_largest(tracks: Sequence[FaceTrack]) -> tuple[FaceTrack, ...]:
-    """Weaken each track by the larger ones beside it.
-
-    A face gives way to another as that one grows past it and as that one fades in: both are
-    gradual, so the choice never jumps from one frame to the next.
-    """
-    sizes = [_size(t) for t in tracks]
-    kept = []
-    for i, face in enumerate(tracks):
-        strength = face.strength
-        for j, other in enumerate(tracks):
-            if i != j:
-                lead = 0.5 + np.log(sizes[i] / sizes[j]) / _CHOICE_BAND
-                strength *= 1 - other.strength * (1 - float(np.clip(lead, 0, 1)))
-        if strength > 0:
-            kept.append(dataclasses.replace(face, strength=strength))
-    return tuple(kept)
-
-
-def _size(track: FaceTrack) -> float:
-    return float(np.linalg.norm(track.landmarks - track.landmarks.mean(axis=0)))

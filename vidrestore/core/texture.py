@@ -1,0 +1,163 @@
+"""Steady texture: what the network draws on a face, averaged along the way the face moves.
+
+A restoring network sees one picture at a time, and other noise makes it draw other pores and
+lashes. The crops of a track hold the face still but for expression and turns; those are followed
+by dense optical flow (DIS: Kroeger et al. 2016, "Fast Optical Flow using Dense Inverse Search"),
+measured on the film's crops, not on the restored ones. With R the restored luma, W_k what brings
+crop k to crop t, and G the low-passed film::
+
+    out_t = Σ_k g_k · W_k(R_k) / Σ_k g_k,    g_k = (1 - d_k²)² where d_k < 1, else 0,
+    d_k = (W_k(G_k) - G_t) / τ
+
+over the crops k from t - 2 to t + 2. The gate is Tukey's biweight; g_t is 1. Where the film itself
+changed (a blink, a hand, a flash) the gate is shut, and the network's drawing of this very picture
+is shown. The width τ follows the noise of the film.
+
+The window is bounded on both sides, where a recursive filter would remember everything: so what is
+shown of a picture does not depend on where decoding began, and nothing lags behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from vidrestore.contracts import RGBImage
+from vidrestore.core.colour import FloatPlane
+
+REACH = 2
+"""Crops to each side that are averaged."""
+
+Flow = npt.NDArray[np.float32]
+"""Shape (H, W, 2): for each pixel the step, x and y in pixels, to its place in another crop."""
+
+_GUIDE_SIGMA = 1.5
+"""Low-pass of the guide, in pixels: less noise to follow and to compare."""
+_GATE_WIDTH = 8.0
+"""Width τ of the gate in standard deviations of the guide's noise."""
+_LEAST_GATE, _WIDEST_GATE = 2.0, 24.0
+"""Bounds of τ in levels of 0..255; the first is added to it."""
+_MEDIAN_TO_STD = 1.4826
+"""Standard deviation of a normal distribution over its median absolute value."""
+
+
+@dataclass(slots=True, eq=False)
+class Texture:
+    """The luma of one face in one picture, as filmed and as restored; arrays (H, W) float32."""
+
+    film: FloatPlane
+    guide: FloatPlane
+    """The film, low-passed."""
+    restored: FloatPlane
+    to_previous: Flow | None = None
+    to_next: Flow | None = None
+    noise: float | None = None
+    """Standard deviation of what differs between the film's fine detail here and in the previous
+    crop, over √2: noise, in levels; None where there is no previous crop."""
+
+    @classmethod
+    def of(cls, film: RGBImage, restored: RGBImage) -> Texture:
+        """Take the luma of two crops of shape (H, W, 3)."""
+        luma = _luma(film)
+        guide = cv2.GaussianBlur(luma, (0, 0), _GUIDE_SIGMA)
+        return cls(film=luma, guide=np.asarray(guide, np.float32), restored=_luma(restored))
+
+
+class TextureFilter:
+    """Links the crops of a track and averages along the links; holds no crop itself."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        """Prepare for crops of that (H, W)."""
+        height, width = shape
+        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+        self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)
+        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def link(self, earlier: Texture, later: Texture) -> None:
+        """Find how the face moved between two successive crops."""
+        back = self._flow.calc(_bytes(later.guide), _bytes(earlier.guide), None)
+        later.to_previous = back
+        # the inverse of a small smooth step f is -f at the place it comes from
+        earlier.to_next = -self._at(back, self._grid - back)
+        there = self._grid + back
+        step = later.film - later.guide - self._at(earlier.film - earlier.guide, there)
+        later.noise = _MEDIAN_TO_STD * _median(np.abs(step)) / float(np.sqrt(2))
+
+    def steadied(self, window: Sequence[Texture], centre: int) -> FloatPlane:
+        """Average the restored luma of a window about one of its crops.
+
+        Args:
+            window: Successive linked crops, at most ``REACH`` to each side of the centre.
+            centre: Index of the crop that is wanted.
+
+        Returns:
+            Shape (H, W), float32, 0..255.
+        """
+        here = window[centre]
+        moved = [self._moved(window, centre, towards) for towards in (-1, 1)]
+        neighbours = [pair for side in moved for pair in side]
+        total, weight = here.restored.copy(), np.ones_like(here.restored)
+        if neighbours:
+            steps = [np.abs(guide - here.guide) for _, guide in neighbours]
+            width = _gate_width(steps)
+            for (restored, _), step in zip(neighbours, steps, strict=True):
+                inside = np.maximum(1 - np.square(step / width), 0)
+                gate = np.square(inside)
+                weight += gate
+                total += restored * gate
+            total /= weight
+        return total
+
+    def _moved(
+        self, window: Sequence[Texture], centre: int, towards: int
+    ) -> list[tuple[FloatPlane, FloatPlane]]:
+        """Bring the crops on one side to the centre: restored luma and guide of each."""
+        found = []
+        there = self._grid
+        k = centre
+        while 0 <= k + towards < len(window):
+            step = window[k].to_next if towards > 0 else window[k].to_previous
+            assert step is not None, "the crops of a window are linked"
+            there = there + (step if k == centre else self._at(step, there))
+            k += towards
+            # cubic, since four times linear would be seen as softness
+            restored = self._at(window[k].restored, there, cv2.INTER_CUBIC)
+            found.append((restored, self._at(window[k].guide, there)))
+        return found
+
+    @staticmethod
+    def _at(
+        image: npt.NDArray[np.float32], where: Flow, how: int = cv2.INTER_LINEAR
+    ) -> npt.NDArray[np.float32]:
+        no_map: Any = None
+        sampled = cv2.remap(image, where, no_map, how, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(sampled, dtype=np.float32)
+
+
+def with_luma_changed(crop: RGBImage, change: FloatPlane) -> RGBImage:
+    """Add to the luma of a crop, (H, W, 3), levels of shape (H, W); its colour stays."""
+    return np.asarray(cv2.add(crop, cv2.merge([change] * 3), dtype=cv2.CV_8U), dtype=np.uint8)
+
+
+def _gate_width(steps: Sequence[FloatPlane]) -> float:
+    """Judge τ by the neighbour that differs least: a flash makes others differ everywhere."""
+    least = min(_median(step) for step in steps)
+    return min(_GATE_WIDTH * _MEDIAN_TO_STD * least + _LEAST_GATE, _WIDEST_GATE)
+
+
+def _median(plane: FloatPlane) -> float:
+    """Return the median of every sixteenth sample, which is as good and much faster."""
+    return float(np.median(plane[::4, ::4]))
+
+
+def _luma(crop: RGBImage) -> FloatPlane:
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+
+
+def _bytes(plane: FloatPlane) -> npt.NDArray[np.uint8]:
+    return np.asarray(cv2.convertScaleAbs(plane), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Measuring what was restored: pictures, films, models."""

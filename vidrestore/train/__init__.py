@@ -1,0 +1,1 @@
+"""Learning a restoring network: data, degradations, losses, the loop."""
