@@ -1,9 +1,9 @@
 """Compares shot-change detectors: ours, PySceneDetect's two, and the formula of FFmpeg's scdet.
 
 ``python benchmarks/bench_cuts.py CLIPS``: takes shots from every film in the folder, joins them in
-pairs, as they are and darkened, and makes what is no cut: flashes, pans over scikit-image's
-pictures, fades, tape noise and dropouts. PySceneDetect (``pip install scenedetect``) is needed only
-here. Writes ``benchmarks/results/cuts.json``.
+pairs, as they are, darkened, faded in and through black, and makes what is no cut: flashes, pans
+over scikit-image's pictures, fades, tape noise and dropouts. PySceneDetect (``pip install
+scenedetect``) is needed only here. Writes ``benchmarks/results/cuts.json``.
 """
 
 from __future__ import annotations
@@ -93,6 +93,10 @@ def films(
         # a hard cut to black, out of which the second shot comes
         risen = [fade(p, min(1, k / 8)) for k, p in enumerate(b[-1])]
         yield "joins faded in", a[0] + risen, {LENGTH}
+        # the first shot goes into black, the second comes out of it; there it begins
+        sunk = [fade(p, min(1, (LENGTH - k) / 8)) for k, p in enumerate(a[0], 1)]
+        black = [fade(b[-1][0], 0)] * int(rng.integers(1, 8))
+        yield "joins through black", sunk + black + risen[1:], {LENGTH + len(black)}
     for shot in (s for pair in shots for s in pair):
         for length in (1, 2):
             for strength in (0.5, 0.9):

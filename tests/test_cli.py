@@ -24,7 +24,7 @@ def test_help_fits_a_screen_and_shows_the_main_job_first(capsys, monkeypatch):
     code, said = out_of(capsys, "--help")
     lines = said.out.splitlines()
     assert code == 0
-    assert len(lines) <= 54
+    assert len(lines) <= 60
     assert max(map(len, lines)) <= 80
     assert "vidrestore in.mp4 out.mp4" in said.out
     assert said.out.index("--strength") < said.out.index("Expert") < said.out.index("--lookahead")
@@ -197,3 +197,15 @@ def test_lengths_of_time_are_for_people(seconds, text):
 
 def test_a_repeated_name_is_written_once():
     assert table([("a", "1"), ("a", "2"), ("bc", "3")]) == ["a   1", "    2", "bc  3"]
+
+
+def test_faces_that_were_held_back_are_counted_by_reason():
+    from vidrestore.cli.facts import held_back
+    from vidrestore.report import TrackSummary
+
+    tracks = [
+        TrackSummary(1, 0, 1, num_frames=30, held_back={"already sharp": 10, "covered": 2}),
+        TrackSummary(2, 0, 1, num_frames=20, held_back={"covered": 15}),
+    ]
+    assert held_back(tracks) == ["of 50 faces held back: 17 covered, 10 already sharp"]
+    assert held_back([TrackSummary(1, 0, 1, num_frames=30)]) == []

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_the_largest_step_of_strength_is_kept():
         recorder.add(blended(tick, track(20, strength=strength)))
     assert recorder.tracks()[0].largest_strength_step == pytest.approx(0.6)
     assert recorder.tracks()[0].mean_strength == pytest.approx(0.625)
+
+
+def test_what_held_a_face_back_is_counted_and_survives_an_interruption():
+    first = FrameRecorder(with_landmarks=False)
+    item = blended(0, track(20, strength=0.5))
+    held = dataclasses.replace(item.faces[0], held_back="already sharp")
+    first.add(dataclasses.replace(item, faces=(held,)))
+    state = json.loads(json.dumps(first.state()))
+    second = FrameRecorder(with_landmarks=False, states=[state])
+    second.add(dataclasses.replace(blended(1), faces=(held,), regions=(None,)))
+    second.add(blended(2, track(20)))
+    assert second.tracks()[0].held_back == {"already sharp": 2}
 
 
 def test_landmarks_are_in_pixels_of_the_upright_frame():

@@ -37,6 +37,9 @@ Points = npt.NDArray[np.float32]
 """Landmarks, shape (5, 2), float32, x and y in pixels: left eye, right eye, nose, left mouth
 corner, right mouth corner, as seen in the picture."""
 
+Embedding = npt.NDArray[np.float64]
+"""Who a face belongs to, shape (128,): distances are small between pictures of one person."""
+
 Matrix = npt.NDArray[np.float64]
 """Affine transform, shape (2, 3), float64."""
 
@@ -124,6 +127,8 @@ class FaceObservation:
     """In display pixels."""
     score: float
     """The detector's confidence, 0..1."""
+    chip: RGBImage | None = None
+    """The face as a ``FaceEmbedder`` wants it; None where none is installed."""
 
     def __post_init__(self) -> None:
         if self.box_xyxy.shape != (4,) or self.landmarks.shape != (5, 2):
@@ -256,6 +261,33 @@ class FaceDetector(Protocol):
 
     def close(self) -> None:
         """Free the device."""
+        ...
+
+
+class FaceEmbedder(Protocol):
+    """Tells people apart."""
+
+    @property
+    def size(self) -> int:
+        """Side of the chips, the pictures that it looks at, in pixels."""
+        ...
+
+    @property
+    def template(self) -> Points:
+        """Where the five landmarks lie in a chip."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Its name, for the report."""
+        ...
+
+    def describe(self, chip: RGBImage) -> Embedding:
+        """Return the numbers of a face; less than about 0.6 apart for one person.
+
+        Args:
+            chip: Shape (size, size, 3), uint8 RGB.
+        """
         ...
 
 

@@ -25,6 +25,7 @@ from vidrestore.contracts import (
     BlendedFrame,
     DetectedFrame,
     FaceDetector,
+    FaceEmbedder,
     FaceRestorer,
     RestoredFrame,
     TrackedFrame,
@@ -83,10 +84,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The two networks of a run."""
+    """The networks of a run."""
 
     detector: FaceDetector
     restorer: FaceRestorer
+    embedder: FaceEmbedder | None = None
+    """None where none is installed."""
 
 
 @contextmanager
@@ -103,7 +106,7 @@ def restoring(
 
     Args:
         reader: The open film.
-        networks: Find and restore faces.
+        networks: Find and restore faces, and tell people apart.
         encode: The last stage: writes what passes through it.
         span: The frames that are wanted; those around it that influence them pass through the
             stages too, as far as they must.
@@ -114,7 +117,7 @@ def restoring(
     Yields:
         The finished frames of the span, each after it was given to the encoder.
     """
-    detector, restorer = networks.detector, networks.restorer
+    detector, restorer, embedder = networks.detector, networks.restorer, networks.embedder
     with ExitStack() as stack:
 
         def ahead(items: Iterator[Item], name: str) -> Iterator[Item]:
@@ -122,12 +125,14 @@ def restoring(
             return stack.enter_context(buffered(items, depth, name))
 
         rate = reader.info.video.nominal_rate
-        near = span.widened(steady_ticks(), rate)
+        near = span.widened(steady_ticks(with_identity=embedder is not None), rate)
         wide = near.widened(track_ticks(settings.detect, settings.track), rate)
-        detect = partial(detect_faces, detector=detector, settings=settings.detect)
+        detect = partial(
+            detect_faces, detector=detector, settings=settings.detect, embedder=embedder
+        )
 
         def track(frames: Iterator[DetectedFrame]) -> Iterator[TrackedFrame]:
-            followed = track_faces(frames, settings.detect, settings.track)
+            followed = track_faces(frames, settings.detect, settings.track, embedder)
             for item in followed:
                 if near.holds(item.frame.seconds):
                     yield chooser.choose(item, is_wanted=span.holds(item.frame.seconds))
@@ -146,6 +151,7 @@ def restoring(
                     restorer.template,
                     restorer.size,
                     settings.track.lookahead,
+                    embedder,
                 )
             )
 

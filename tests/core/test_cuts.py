@@ -47,6 +47,36 @@ def test_a_shot_of_two_pictures_is_told_from_a_flash():
     assert cuts_of([picture(0)] * 4 + [picture(1)] * 2 + [picture(2)] * 4) == [0, 4, 6]
 
 
+def faded_in(seed, steps=8):
+    return [picture(seed) * (k / steps) for k in range(1, steps + 1)]
+
+
+def test_a_cut_to_black_out_of_which_a_shot_fades_in_is_one_cut():
+    black = [picture(0) * 0]
+    assert cuts_of([picture(0)] * 6 + black + faded_in(1) + [picture(1)] * 3) == [0, 6]
+
+
+@pytest.mark.parametrize("num_black", [1, 2, 4, 9])
+def test_a_shot_that_fades_in_where_another_faded_out_begins_with_its_first_picture(num_black):
+    black = [picture(0) * 0] * num_black
+    film = [picture(0)] * 4 + faded_in(0)[::-1] + black + faded_in(1, steps=5) + [picture(1)] * 3
+    assert cuts_of(film) == [0, 12 + num_black]
+
+
+def test_a_shot_that_fades_out_and_in_again_goes_on():
+    black = [picture(0) * 0] * 3
+    assert cuts_of(faded_in(0, steps=12)[::-1] + black + faded_in(0, steps=3)) == [0]
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.3, 0), (0.5, 50), (1, 40)])
+def test_light_that_is_switched_is_no_cut(gain, offset):
+    rng = np.random.default_rng(6)
+    noises = [rng.normal(0, 2, (48, 64)).astype(np.float32) for _ in range(12)]
+    pictures = [picture(0) + noise for noise in noises[:6]]
+    pictures += [picture(0) * gain + offset + noise for noise in noises[6:]]
+    assert cuts_of(pictures) == [0]
+
+
 def test_noise_is_no_cut():
     rng = np.random.default_rng(3)
     noises = [rng.normal(0, 5, (48, 64)).astype(np.float32) for _ in range(20)]

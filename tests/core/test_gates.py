@@ -6,9 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.support.fakes import landmarks_at
 from tests.support.images import make_frame, textured_picture
 from vidrestore.core.gates import (
     GATES,
+    IDENTITY_TICKS,
     GateKeeper,
     Measures,
     measure_geometry,
@@ -85,6 +87,26 @@ def test_geometry_of_a_face_half_outside_the_picture():
     assert width == 80
     assert frontality == pytest.approx(1)
     assert inside == pytest.approx(0.5, abs=0.1)
+
+
+@pytest.mark.parametrize(("share", "openness"), [(1.0, 1.0), (0.7, 1.0), (0.25, 0.0)])
+def test_a_face_turned_far_away_is_not_shown(share, openness):
+    frame = make_frame(textured_picture(200, 160))
+    turned = (landmarks_at(0, 0, 20) * [share, 1] + [100, 80]).astype(np.float32)
+    frontality = measure_geometry(turned, frame, np.eye(2, 3), MASK)[1]
+    reason = None if openness == 1 else "turned away"
+    assert kept({0: {"frontality": frontality}})[-1] == (openness, reason)
+
+
+def test_identity_is_measured_once_in_each_stretch_of_the_grid():
+    keeper, asked = GateKeeper(), []
+
+    def measure():
+        asked.append(True)
+        return -len(asked) / 10
+
+    ticks = [50, 51, IDENTITY_TICKS - 1, IDENTITY_TICKS, IDENTITY_TICKS + 5, 3 * IDENTITY_TICKS + 7]
+    assert [keeper.identity_at(t, measure) for t in ticks] == [-0.1] * 3 + [-0.2] * 2 + [-0.3]
 
 
 def face(seed=1):

@@ -10,10 +10,11 @@ import torch
 from tests.conftest import skip_or_fail
 from tests.evaluate.faces import portrait
 from vidrestore.errors import WeightsCorruptError
-from vidrestore.evaluate import identity, installed, judging, perceptual
-from vidrestore.evaluate.identity import CHIP_LANDMARKS, DlibIdentity, face_chip
+from vidrestore.evaluate import judging, perceptual
 from vidrestore.evaluate.judging import Judge, Result, landmarks_of
 from vidrestore.evaluate.perceptual import ShiftTolerantLpips
+from vidrestore.models import identity, installed
+from vidrestore.models.identity import CHIP_LANDMARKS, DlibIdentity, face_chip
 
 
 @pytest.fixture(scope="module")

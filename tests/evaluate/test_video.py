@@ -101,6 +101,22 @@ def test_landmarks_are_held_against_the_truth(tmp_path):
     assert found.landmarks.error_raw_px == pytest.approx(0, abs=1e-3)
 
 
+def test_where_the_truth_is_known_the_run_does_not_choose_the_pixels(tmp_path):
+    clean = pictures()
+    film = write(tmp_path / "a.mkv", clean)
+    other = write(tmp_path / "b.mkv", noisy(clean, 5))
+    truth = [landmarks(k).astype(np.float32) for k in range(COUNT)]
+    right, trembling = (
+        evaluate_film(film, other, report=parse_report(rows), true_landmarks=truth)
+        for rows in (
+            report_rows(),
+            report_rows(shown=lambda k: landmarks(k) + np.array([4 * (-1) ** k, 3])),
+        )
+    )
+    assert trembling.restored == right.restored
+    assert trembling.landmarks.jitter_smoothed_px > 5
+
+
 def test_films_of_another_shape_or_pace_are_refused(tmp_path):
     clean = pictures()
     film = write(tmp_path / "a.mkv", clean)

@@ -2,7 +2,7 @@ import dataclasses
 
 import numpy as np
 
-from tests.support.fakes import FakeDetector, frame_at, landmarks_at, observation
+from tests.support.fakes import FakeDetector, FakeEmbedder, frame_at, landmarks_at, observation
 from vidrestore.contracts import FaceObservation
 from vidrestore.settings import DetectSettings
 from vidrestore.stages.detect import detect_faces
@@ -95,3 +95,19 @@ def test_frames_are_passed_on_as_they_are():
     frame = dataclasses.replace(frame_at(0), is_corrupt=True)
     items, _ = detect([frame])
     assert items[0].frame is frame
+
+
+def test_chips_are_cut_where_somebody_wants_them():
+    frame = frame_at(0, luma=180)
+    frame.planes[0][:, 40:] = 60  # right of the face
+    found = FakeDetector(lambda image: (FACE,))
+    (item,) = detect_faces(iter([frame]), found, DetectSettings(), FakeEmbedder())
+    chip = item.observations[0].chip
+    assert chip.shape == (16, 16, 3)
+    # the face of size 12 at x = 30 is 3 pixels large in the chip, its centre at 8
+    edge = 8 + (39.5 - 30) * 3 / 12
+    levels = chip[8, :, 0].astype(int)
+    assert levels[: int(edge) - 1].min() > 150
+    assert levels[int(edge) + 2 :].max() < 80
+    (plain,) = detect_faces(iter([frame_at(0)]), found, DetectSettings())
+    assert plain.observations[0].chip is None

@@ -13,6 +13,7 @@ from tests.support.motions import (
     encounter,
     film,
     film_of,
+    jump,
     landmarks_of,
     observations_of,
     poses_of,
@@ -21,7 +22,7 @@ from tests.support.motions import (
 from vidrestore.settings import DetectSettings, TrackSettings
 from vidrestore.stages.track import track_faces
 
-NUM_TICKS = 96
+NUM_TICKS = 72
 
 
 def follow(frames, every=3, lookahead=12):
@@ -29,16 +30,25 @@ def follow(frames, every=3, lookahead=12):
     return list(track_faces(frames, detect, track))
 
 
-def errors(motion, every, width, lookahead=12, misses=0.0):
-    """Errors in a 512 pixel crop, (n, 5, 2): of detections joined by lines, and of tracks."""
+def errors(motion, every, width, lookahead=12, misses=0.0, outliers=0.0, cut=0):
+    """Errors in a 512 pixel crop, (n, 5, 2): of detections joined by lines, and of tracks.
+
+    Joined are the detections of each shot by itself; live the latest is held.
+    """
     rng = np.random.default_rng([width, every])
     poses = poses_of(motion, width / 2.6, np.arange(NUM_TICKS) / RATE, 0.7)
+    if cut:
+        poses = jump(poses, cut, rng)
     truth, scale = landmarks_of(poses), (CROP_SIZE / np.exp(poses[:, 2]))[:, None, None]
-    measured = observations_of(NoisyDetector(rng, misses), poses, every)
-    ticks = sorted(measured)
-    columns = np.stack([measured[t] for t in ticks]).reshape(-1, 10).T
-    raw = np.stack([np.interp(np.arange(NUM_TICKS), ticks, c) for c in columns], axis=1)
-    items = follow(film_of(measured, NUM_TICKS, every), every, lookahead)
+    measured = observations_of(NoisyDetector(rng, misses, outliers), poses, every, cut)
+    raw = np.empty((NUM_TICKS, 10))
+    for shot in np.split(np.arange(NUM_TICKS), [cut] if cut else []):
+        ticks = np.array([t for t in sorted(measured) if t in shot])
+        for k, column in enumerate(np.reshape([measured[t] for t in ticks], (-1, 10)).T):
+            latest = np.searchsorted(ticks, shot, side="right") - 1
+            joined = np.interp(shot, ticks, column) if lookahead else column[latest]
+            raw[shot, k] = joined
+    items = follow(film_of(measured, NUM_TICKS, every, cut), every, lookahead)
     smooth = np.stack([i.tracks[0].landmarks for i in items])
     return (raw.reshape(-1, 5, 2) - truth) * scale, (smooth - truth) * scale
 
@@ -61,6 +71,27 @@ def test_jitter_falls_to_a_third_and_the_error_does_not_grow(motion, every):
     assert distance(smooth) <= distance(raw) + 0.3
 
 
+@pytest.mark.parametrize(("motion", "every"), [("still", 1), ("shakes", 3), ("shakes", 1)])
+def test_misses_and_outliers_leave_hardly_a_trace(motion, every):
+    """Held against the same without, so that the outliers do not make it look easy."""
+    both = [(errors(motion, every, w)[1], errors(motion, every, w, misses=0.05, outliers=0.04)[1])
+            for w in (40, 150)]  # fmt: skip
+    clean, smooth = (np.concatenate(e) for e in zip(*both, strict=True))
+    assert np.mean([jitter(s) for _, s in both]) <= 1.6 * np.mean([jitter(c) for c, _ in both])
+    assert distance(smooth) <= distance(clean) + 2
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("motion", ["still", "talks", "shakes"])
+def test_the_error_at_a_cut_is_no_larger_than_unsmoothed(motion, every):
+    raw, smooth = [], []
+    for width, cut in ((40, 35), (80, 37), (150, 39), (300, 43)):
+        pair = errors(motion, every, width, cut=cut)
+        for kept, error in zip((raw, smooth), pair, strict=True):
+            kept.append(distance(error[cut - 5 : cut + 5]))
+    assert np.mean(smooth) <= np.mean(raw)
+
+
 @pytest.mark.parametrize("motion", ["still", "glides", "talks"])
 def test_nothing_shows_where_a_block_begins(motion):
     bends = [np.diff(errors(motion, 3, w, misses=0.05)[1], 2, axis=0) for w in (40, 80, 150)]
@@ -77,7 +108,13 @@ def test_live_tracking_at_every_frame_neither_trembles_nor_lags(motion):
     assert distance(smooth) <= distance(raw) + 0.3
 
 
-@pytest.mark.parametrize("seed", range(4))
+def test_live_tracking_is_not_led_astray_by_outliers():
+    raw, smooth = errors("talks", 1, 80, lookahead=0, misses=0.05, outliers=0.06)
+    assert jitter(smooth) < 0.2 * jitter(raw)
+    assert distance(smooth) <= distance(raw)
+
+
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", ENCOUNTERS)
 def test_nobody_becomes_someone_else(kind, seed):
     meeting = encounter(kind, seed)

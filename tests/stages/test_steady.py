@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from tests.support.fakes import FakeEmbedder
 from tests.support.images import make_frame, textured_picture
 from vidrestore.contracts import AlignedFace, FaceTrack, RestoredFace, RestoredFrame
+from vidrestore.core import gates
 from vidrestore.core.warping import crop_from_planes
 from vidrestore.models.registry import Template, landmark_template
 from vidrestore.settings import BlendSettings
+from vidrestore.stages import steady
 from vidrestore.stages.steady import FADE_FRAMES, steady_faces, warmup_ticks
 
 SIZE = 64
@@ -143,3 +146,47 @@ def test_frames_wait_for_two_more_at_most():
     given.clear()
     for k, _ in enumerate(steady_faces(source(), UNJUDGED, TEMPLATE, SIZE, 0)):
         assert len(given) == k + 1
+
+
+@pytest.mark.parametrize(("levels", "shown"), [(10, 1.0), (80, 0.0)])
+def test_a_face_that_becomes_another_person_s_is_held_back(levels, shown, monkeypatch):
+    """For the fake, brightness is the person; the other gates are not asked."""
+    monkeypatch.setattr(steady, "measure_pictures", lambda *_: (0.7, 1.5, -2.0, 0.99))
+    crop = crop_from_planes(make_frame(PICTURE), CROP_FROM_FRAME, SIZE)
+    drawn = np.clip(crop.astype(int) // 2 + levels, 0, 255)
+    film = dataclasses.replace
+    embedder, frames = FakeEmbedder(), []
+    for k in range(8):
+        item = restored_frame(k, noise=0, drawn=drawn)
+        face = item.faces[0]
+        aligned = film(face.aligned, crop=crop // 2)
+        frames.append(film(item, faces=(film(face, aligned=aligned),)))
+    out = list(steady_faces(iter(frames), JUDGED, TEMPLATE, SIZE, 12, embedder))
+    assert strengths(out) == [shown] * 8
+    assert out[-1].faces[0].held_back == (None if shown else "not the same face")
+    assert embedder.num_asked == 2
+
+
+def test_a_range_with_warmup_is_judged_by_the_same_identity_as_the_whole_film(monkeypatch):
+    monkeypatch.setattr(gates, "IDENTITY_TICKS", 48)
+
+    class Trembling(FakeEmbedder):
+        """Asked for film and result in turn; how far they are apart is another for each picture."""
+
+        def describe(self, chip):
+            self.num_asked += 1
+            rng = np.random.default_rng(int(chip.astype(int).sum()))
+            return np.array([0.0 if self.num_asked % 2 else rng.uniform(0.5, 0.6)])
+
+    def judged(first, last):
+        frames = (restored_frame(k, noise=6.0) for k in range(first, last))
+        return list(steady_faces(frames, settings, TEMPLATE, SIZE, 12, Trembling()))
+
+    settings = dataclasses.replace(JUDGED, temporal=0.0)
+    monkeypatch.setattr(steady, "measure_pictures", lambda *_: (0.7, 1.5, -2.0, 0.99))
+    before, after = warmup_ticks(with_identity=True)
+    start, stop = 92, 96  # what was measured at tick 48 holds until tick 96
+    whole, part = judged(0, stop + after), judged(start - before, stop + after)
+    shown = strengths(whole[start:stop])
+    assert 0 < min(shown) <= max(shown) < 1
+    assert strengths(part[before : before + stop - start]) == shown

@@ -1,7 +1,9 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
-from tests.support.fakes import frame_at, landmarks_at, observation
+from tests.support.fakes import FakeEmbedder, frame_at, landmarks_at, observation
 from vidrestore.contracts import DetectedFrame
 from vidrestore.core.face_choice import FaceChooser
 from vidrestore.settings import DetectSettings, FaceChoice, TrackSettings
@@ -127,3 +129,49 @@ def test_the_choice_passes_on_without_a_jump():
     assert strength[0].tolist() == [0, 1]
     assert strength[-1].tolist() == [1, 0]
     assert np.abs(np.diff(strength, axis=0)).max() <= 0.25
+
+
+def dancers(first, last):
+    """Two people who meet again and again, and turn back each time, unseen where they touch.
+
+    By the geometry they pass.
+    """
+    for tick in range(first, last):
+        half = 18 + 40 * abs(np.sin(tick / 10))
+        seen = tuple(
+            dataclasses.replace(
+                observation(landmarks_at(200 + sign * half, 100, 20)),
+                chip=FakeEmbedder.chip_of(person),
+            )
+            for person, sign in enumerate((-1, 1))
+            if half > 38
+        )
+        searched = tick == first or tick % 3 == 0
+        yield DetectedFrame(
+            frame=frame_at(tick),
+            was_searched=searched,
+            observations=seen if searched else (),
+            is_cut=tick == first,
+        )
+
+
+@pytest.mark.parametrize("start", [150, 161, 170, 181])
+def test_a_range_with_warmup_tells_people_apart_as_in_the_whole_film(start):
+    def followed(first, last, embedder=None):
+        items = track_faces(dancers(first, last), DetectSettings(), TrackSettings(), embedder)
+        return {i.frame.tick: i.tracks for i in items}
+
+    def sides(tracks_by_tick):
+        shown = [t for tracks in tracks_by_tick.values() for t in tracks if t.measured is not None]
+        return {(t.track_id, bool(t.measured[0, 0] < 200)) for t in shown}
+
+    before, after = warmup_ticks(DetectSettings(), TrackSettings())
+    stop = start + 40
+    whole = followed(0, 260, FakeEmbedder())
+    part = followed(start - before, stop + after, FakeEmbedder())
+    assert sides(whole) == {(1, True), (2, False)}
+    assert len(sides(followed(0, 260))) > 2
+    for tick in range(start, stop):
+        for mine, other in zip(part[tick], whole[tick], strict=True):
+            assert mine.track_id == other.track_id
+            np.testing.assert_array_equal(mine.landmarks, other.landmarks)

@@ -130,23 +130,25 @@ class NoisyDetector:
 
 
 def film(
-    seen: Callable[[int], tuple[FaceObservation, ...]], num_ticks: int, every: int
+    seen: Callable[[int], tuple[FaceObservation, ...]], num_ticks: int, every: int, cut: int = 0
 ) -> Iterator[DetectedFrame]:
-    """One shot: what the detector saw at each tick that was searched."""
+    """One shot, or two: what the detector saw at each tick that was searched."""
     for tick in range(num_ticks):
-        is_due = tick % every == 0
+        is_due = tick % every == 0 or tick == cut
         yield DetectedFrame(
             frame=frame_at(tick, rate=RATE),
             was_searched=is_due,
             observations=seen(tick) if is_due else (),
-            is_cut=tick == 0,
+            is_cut=tick in (0, cut),
         )
 
 
-def observations_of(detector: NoisyDetector, poses: Floats, every: int) -> dict[int, Points]:
+def observations_of(
+    detector: NoisyDetector, poses: Floats, every: int, cut: int = 0
+) -> dict[int, Points]:
     """Landmarks measured at the searched ticks, misses left out; the first is never missed."""
     measured: dict[int, Points] = {}
-    for tick in range(0, len(poses), every):
+    for tick in sorted({*range(0, len(poses), every), cut}):
         seen = detector.see(poses[tick])
         while tick == 0 and seen is None:
             seen = detector.see(poses[0])
@@ -155,11 +157,24 @@ def observations_of(detector: NoisyDetector, poses: Floats, every: int) -> dict[
     return measured
 
 
-def film_of(measured: dict[int, Points], num_ticks: int, every: int) -> Iterator[DetectedFrame]:
-    """One shot of one face."""
-    return film(
-        lambda tick: (observation(measured[tick]),) if tick in measured else (), num_ticks, every
-    )
+def film_of(
+    measured: dict[int, Points], num_ticks: int, every: int, cut: int = 0
+) -> Iterator[DetectedFrame]:
+    """One shot of one face, or two shots of one face each."""
+
+    def seen(tick: int) -> tuple[FaceObservation, ...]:
+        return (observation(measured[tick]),) if tick in measured else ()
+
+    return film(seen, num_ticks, every, cut)
+
+
+def jump(poses: Floats, cut: int, rng: np.random.Generator) -> Floats:
+    """Let another shot begin at tick ``cut``: near enough for the face to be taken for the same."""
+    size = np.exp(poses[cut, 2])
+    after = poses.copy()
+    after[cut:, :2] += rng.uniform(0.5, 1.5) * size * rng.choice([-1, 1], 2)
+    after[cut:, 2] += rng.uniform(-0.3, 0.3)
+    return after
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
@@ -32,6 +32,9 @@ from vidrestore.cli.options import (
 )
 from vidrestore.cli.training import train_app
 from vidrestore.errors import OutputError, SettingsError, VidrestoreError
+
+if TYPE_CHECKING:  # the jobs load PyAV, which --help does not need
+    from vidrestore.report import RestoreReport
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70
@@ -86,7 +89,7 @@ def restore(
             report = restore_video(source, target, settings, progress, leave_hanging)
         _write_report(options.report, report.to_json())
         if not talk.quiet:
-            say(f"{target}: {_summary(report.frames, report.timings)}")
+            say(f"{target}: {_summary(report)}")
     return 0
 
 
@@ -119,7 +122,7 @@ def preview(
             made = preview_video(source, target, settings, progress, leave_hanging)
         _write_report(options.report, made.report.to_json())
         if not talk.quiet:
-            say(f"{made.path}: {_summary(made.report.frames, made.report.timings)}")
+            say(f"{made.path}: {_summary(made.report)}")
             if made.seconds_for_film is not None:
                 say(f"the whole film would take about {as_time(made.seconds_for_film)}")
     return 0
@@ -307,8 +310,12 @@ def _write_report(path: Path | None, text: str) -> None:
         raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
 
 
-def _summary(frames: dict[str, int], timings: dict[str, object]) -> str:
+def _summary(report: RestoreReport) -> str:
+    from vidrestore.cli.facts import held_back
+
+    frames, timings = report.frames, report.timings
     faces = f"faces restored in {frames['painted']} of {frames['written']} frames"
     if not frames["faces"]:
         faces = f"no faces found; {frames['written']} frames passed through"
-    return f"{faces}; {timings['wall_seconds']} s, {timings['frames_per_second']} frames/s"
+    speed = f"{timings['wall_seconds']} s, {timings['frames_per_second']} frames/s"
+    return "; ".join([faces, *held_back(report.tracks), speed])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 evaluate_app = App(
     name="evaluate",
-    help="Measure models on degraded pictures, or a restored film (evaluate video).",
+    help="Measure models, or a restored film.",
     help_format="plaintext",
 )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the jobs load torch and PyAV, which a list of models does n
     from vidrestore.media.fields import FieldReport
     from vidrestore.media.probe import AudioTrack, SourceInfo
     from vidrestore.models.weights import InstalledModel
+    from vidrestore.report import TrackSummary
 
 _RANGES = {1: "limited range", 2: "full range"}
 _WIDE_TRANSFERS = {16: "HDR (PQ)", 18: "HDR (HLG)"}
@@ -65,6 +66,20 @@ def numbered_lines(numbered: NumberedFaces) -> list[str]:
     faces = "1 face" if count == 1 else f"{count} faces, numbered 1 to {count}"
     sheets = ", ".join(map(str, numbered.sheets))
     return [f"{numbered.path}: {faces}", f"who is who: {sheets}"]
+
+
+def held_back(tracks: Sequence[TrackSummary]) -> list[str]:
+    """Say how many faces were not shown fully, and why: at most one phrase."""
+    counts: dict[str, int] = {}
+    for track in tracks:
+        for reason, count in track.held_back.items():
+            counts[reason] = counts.get(reason, 0) + count
+    if not counts:
+        return []
+    num_faces = sum(track.num_frames for track in tracks)
+    largest_first = sorted(counts, key=lambda reason: -counts[reason])
+    reasons = ", ".join(f"{counts[reason]} {reason}" for reason in largest_first)
+    return [f"of {num_faces} faces held back: {reasons}"]
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:

@@ -171,7 +171,12 @@ class RestoreOptions:
         float, Parameter(group=EXPERT, help="Average texture over frames: 0 none, 1 full.")
     ] = _DEFAULT.blend.temporal
     gates: Annotated[
-        bool, Parameter(group=EXPERT, help="Hold back faces that are sharp, covered, turned ...")
+        bool,
+        Parameter(
+            group=EXPERT,
+            show_default=False,
+            help="Hold back faces that are sharp, covered ...",
+        ),
     ] = _DEFAULT.blend.gates
     overlap: Annotated[bool, Parameter(group=EXPERT, help="Stages on threads of their own.")] = (
         _DEFAULT.overlap

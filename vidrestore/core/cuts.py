@@ -5,9 +5,10 @@ difference of two successive pictures, it is min(m_t, |m_t - m_(t-1)|). A cut ma
 picture; a steady pan or noise keeps it level. Here it is divided by the pictures' contrast, without
 which cuts between dark pictures are missed.
 
-Two things jump as a cut does and are none. A flash is over after a few pictures: what comes then
-looks like what was before. A pan that sets off shows a large part of the picture before, moved.
-Both are looked for only where the score is high. ``docs/STEADINESS.md`` compares it with others.
+Three things jump as a cut does and are none. A flash is over after a few pictures: what comes then
+looks like what was before. A pan that sets off shows a large part of the picture before, moved. A
+fade that sets off shows the picture before, brighter or darker. They are looked for only where the
+score is high. ``docs/STEADINESS.md`` compares it with others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,10 @@ LOOKAHEAD_FRAMES = 3
 """Pictures after a jump that tell a flash from a cut."""
 _PANNED = 0.85
 """Correlation of the picture's middle with a part of the one before, from which on it is a pan."""
+_FADED = 0.9
+"""Correlation of two whole pictures from which on one is the other in another light."""
+_BLACK = 1.0
+"""Standard deviation, in percent, below which a picture shows nothing."""
 Thumbnail = npt.NDArray[np.float32]
 
 
@@ -76,6 +81,7 @@ def _judge(
         score >= CUT_SCORE * _contrast(now, previous)
         and not any(_resemble(old, now) for old in list(before)[:-1])  # back from a flash
         and not any(_resemble(previous, new) for new in ahead)  # a flash that will be over
+        and not _is_faded(before, now)
         and not _is_panned(previous, now)
     )
     if is_cut:
@@ -91,6 +97,18 @@ def _contrast(a: Thumbnail, b: Thumbnail) -> float:
 def _resemble(a: Thumbnail, b: Thumbnail) -> bool:
     least = max(min(float(a.std()), float(b.std())), _LEAST_CONTRAST)
     return float(np.abs(a - b).mean()) < CUT_SCORE * least
+
+
+def _is_faded(before: deque[Thumbnail], now: Thumbnail) -> bool:
+    """Compare with what was last to be seen; a shot that has just begun in black has not shown it.
+
+    Where a picture comes out of black that lasted longer, a new shot begins with it.
+    """
+    seen = [old for old in before if old.std() >= _BLACK]
+    if not seen:
+        return len(before) <= LOOKAHEAD_FRAMES
+    alike: float = cv2.matchTemplate(seen[-1], now, cv2.TM_CCOEFF_NORMED).item()
+    return now.std() >= _BLACK and alike >= _FADED
 
 
 def _is_panned(previous: Thumbnail, now: Thumbnail) -> bool:

@@ -10,6 +10,8 @@ The state of a gate is a function of a bounded stretch of film before a frame; s
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import cv2
@@ -30,9 +32,13 @@ _LEAST_DETAIL = 1.0
 """Energy of detail, in squared levels, below which there is none to speak of."""
 
 
-def warmup_ticks() -> int:
+IDENTITY_TICKS = 96
+"""Identity is measured once in so many ticks, on a grid that begins at 0: it takes 0.26 s."""
+
+
+def warmup_ticks(*, with_identity: bool = False) -> int:
     """Return how many ticks of the past the gates of a frame depend on."""
-    return 2 * _BLOCK + _MEDIAN_TICKS
+    return 2 * _BLOCK + _MEDIAN_TICKS + (IDENTITY_TICKS if with_identity else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class Measures:
     the filmed face: a hand or a microphone that was painted over."""
     likeness: float
     """Correlation of the features, restored with filmed, -1..1."""
+    identity: float = math.nan
+    """Minus the distance between the embeddings of the filmed and of the restored face; NaN where
+    no embedder is installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ GATES = {
     "gain": Gate("already sharp", 1.05, 1.30),
     "agreement": Gate("covered", -40.0, -24.0),
     "likeness": Gate("not the same face", 0.70, 0.85),
+    "identity": Gate("not the same face", -0.60, -0.50),
 }
 assert list(GATES) == [f.name for f in fields(Measures)]
 
@@ -169,6 +179,7 @@ class GateKeeper:
     """Follows the gates of one face through a shot, in bounded memory."""
 
     def __init__(self) -> None:
+        self._identity = -1, math.nan
         self._ticks: list[int] = []
         self._measures: list[Floats] = []
 
@@ -183,6 +194,18 @@ class GateKeeper:
         self._measures.append(row)
         num_old = sum(t < tick - 2 * _BLOCK - 2 * _MEDIAN_TICKS for t in self._ticks)
         del self._ticks[:num_old], self._measures[:num_old]
+
+    def identity_at(self, tick: int, measure: Callable[[], float]) -> float:
+        """Return what was measured at the face's first frame in this stretch of the grid.
+
+        Args:
+            tick: Of the frame; does not decrease.
+            measure: Called if this is that frame.
+        """
+        stretch = tick // IDENTITY_TICKS
+        if stretch != self._identity[0]:
+            self._identity = stretch, measure()
+        return self._identity[1]
 
     def is_stale(self, tick: int) -> bool:
         """Say whether nothing at that tick or later can ask for this face."""

@@ -31,9 +31,18 @@ _MOST_DRIFT = np.array([400.0, 400.0, 60.0, 200.0])
 """The same of a face that is shaken."""
 _COAST_SECONDS = 0.12
 """A face is thought to move on for so long after it was last seen; then it is held."""
-_OUTLIER_STEP = 0.6
-"""Distance in face sizes (or in log size) from the line through its neighbours from which on a
-detection may be an outlier."""
+_OUTLIER_STEP = 0.5
+"""Distance in face sizes (or in log size) from the path of the others from which on a detection may
+be an outlier."""
+_OUTLIER_RATIO = 3.0
+"""An outlier lies so much further from that path than two thirds of the detections."""
+_OUTLIER_STD = 3.0
+"""The last detection is one if it lies so many standard deviations from where the others lead."""
+_HUBER = 1.5
+"""Distance in standard deviations from which on a detection draws no harder at the robust path."""
+_ROBUST_DRIFT = 0.02 * _MOST_DRIFT
+"""Drift of the robust path. Shaken heads leave it further than others, but smoothly."""
+_ROBUST_ROUNDS = 5
 _SHAPE_SECONDS = 0.3
 """Standard deviation of the Gaussian weights with which shapes are averaged."""
 
@@ -46,12 +55,13 @@ def drift_densities(seconds: Floats, poses: Floats, variances: Floats) -> Floats
 
     Args:
         seconds: Shape (n,), strictly increasing.
-        poses: Shape (n, 4), x and y in face sizes.
-        variances: Shape (n, 4): of the noise of each measurement, same units.
+        poses: Shape (n, d), x and y in face sizes; of the four coordinates the first d.
+        variances: Shape (n, d): of the noise of each measurement, same units.
 
     Returns:
-        Shape (n, 4): spectral density of the acceleration, units² per s³.
+        Shape (n, d): spectral density of the acceleration, units² per s³.
     """
+    d = poses.shape[1]
     away = seconds[None, :] - seconds[:, None]
     weights = np.exp(-0.5 * (away / _FIT_SECONDS) ** 2)
     powers = np.stack([np.ones_like(away), away, away**2 / 2], axis=2)  # (n, n, 3)
@@ -65,8 +75,8 @@ def drift_densities(seconds: Floats, poses: Floats, variances: Floats) -> Floats
     near = np.exp(-0.5 * (away / _CALM_SECONDS) ** 2)[:, :, None] / spread[None, :, :]
     excess = (near * (accelerations**2 - spread)[None]).sum(axis=1) / near.sum(axis=1)
     excess[:, :2] = excess[:, :2].mean(axis=1, keepdims=True)  # the camera's axes mean nothing
-    density: Floats = _MEMORY_OF_ACCELERATION * np.maximum(excess, 0) + _LEAST_DRIFT
-    limited: Floats = np.minimum(density, _MOST_DRIFT)
+    density: Floats = _MEMORY_OF_ACCELERATION * np.maximum(excess, 0) + _LEAST_DRIFT[:d]
+    limited: Floats = np.minimum(density, _MOST_DRIFT[:d])
     return limited
 
 
@@ -152,12 +162,7 @@ def smooth_poses(seconds: Floats, poses: Floats, scores: Floats, wanted: Floats)
     Returns:
         Shape (m, 4): the poses at these times.
     """
-    size = float(np.exp(np.median(poses[:, 2])))
-    origin = np.array([poses[0, 0], poses[0, 1], poses[0, 2], 0.0])
-    units = np.array([size, size, 1.0, 1.0])
-    measured = poses.copy()
-    measured[:, 3] = np.unwrap(poses[:, 3])
-    measured = (measured - origin) / units
+    measured, origin, units = _in_sizes(poses)
     std = measured_std(poses, scores) / units
     wanted = np.clip(wanted, seconds[0], seconds[-1] + _COAST_SECONDS)
     drift = drift_densities(seconds, measured, std**2)
@@ -165,6 +170,16 @@ def smooth_poses(seconds: Floats, poses: Floats, scores: Floats, wanted: Floats)
     positions, velocities = smooth_paths(seconds, measured, std**2, drift, FIRST_SPEED_STD)
     path: Floats = interpolate(seconds, positions, velocities, wanted) * units + origin
     return path
+
+
+def _in_sizes(poses: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return poses (n, 4) in face sizes and without jumps of the angle; their origin and units."""
+    size = float(np.exp(np.median(poses[:, 2])))
+    origin = np.array([poses[0, 0], poses[0, 1], poses[0, 2], 0.0])
+    units = np.array([size, size, 1.0, 1.0])
+    measured = poses.copy()
+    measured[:, 3] = np.unwrap(poses[:, 3])
+    return (measured - origin) / units, origin, units
 
 
 def smooth_shapes(wanted: Floats, measured_at: Floats, shapes: Floats, scores: Floats) -> Floats:
@@ -188,54 +203,68 @@ def smooth_shapes(wanted: Floats, measured_at: Floats, shapes: Floats, scores: F
 
 
 def find_outliers(seconds: Floats, poses: Floats) -> npt.NDArray[np.bool_]:
-    """Find single detections that jump away from a path that is smooth without them.
+    """Find detections that lie far from the path of the others.
 
-    A detection is an outlier if it lies far from the straight line through its neighbours in time
-    while the detections around it, with it left out, lie close to lines of their own. A head that
-    shakes makes every detection jump, and so none of them an outlier.
+    That path is fitted with weights that fall with the distance (Huber, Robust Estimation of a
+    Location Parameter, 1964), so that neither one outlier nor two neighbours draw it to them. A
+    head that jumps from detection to detection leaves it everywhere, and so none of its detections
+    is an outlier. The first and the last have neighbours on one side only; they are held against
+    where the others lead, as far as that is known.
 
     Args:
         seconds: Shape (n,), strictly increasing.
         poses: Shape (n, 4), all measured.
 
     Returns:
-        Shape (n,), True for outliers; never two neighbours.
+        Shape (n,), True for outliers.
     """
     n = len(seconds)
-    is_outlier = np.zeros(n, dtype=bool)
     if n < 4:
-        return is_outlier
-    k = np.arange(n)
-    # the four nearest in time, or three of a short run
-    reach = min(5, n)
-    first = np.clip(k - reach // 2, 0, n - reach)
-    window = first[:, None] + np.arange(reach)
-    around = window[window != k[:, None]].reshape(n, reach - 1)
-    inner = np.clip(k - first - 1, 0, reach - 3)  # the pair that k lies in, or is next to
-    i, j = around[k, inner], around[k, inner + 1]
-    steps = _steps_from_line(k, i, j, seconds, poses)
-    rests = np.max(
-        [
-            _steps_from_line(around[:, m + 1], around[:, m], around[:, m + 2], seconds, poses)
-            for m in range(reach - 3)
-        ],
-        axis=0,
+        return np.zeros(n, dtype=bool)
+    measured, _, units = _in_sizes(poses)
+    places = measured[:, :3]
+    variances = (measured_std(poses, 1.0) / units)[:, :3] ** 2
+    t = ((seconds[1:-1] - seconds[:-2]) / (seconds[2:] - seconds[:-2]))[:, None]
+    bends = places[1:-1] - places[:-2] - t * (places[2:] - places[:-2])
+    if np.abs(bends).max() < _OUTLIER_STEP / 2:  # nothing jumps: the usual case, at little cost
+        return np.zeros(n, dtype=bool)
+    is_outlier = _are_off_robust_path(seconds, places, variances)
+    is_beyond = np.zeros(n, dtype=bool)
+    for way in (1, -1):  # backwards in time the first is the last
+        kept = np.flatnonzero(~is_outlier)[::way]
+        if len(kept) >= 4 and _leaves(way * seconds[kept], places[kept], variances[kept]):
+            is_beyond[kept[-1]] = True
+    if is_beyond.any():  # it has bent the robust path, and so put its neighbours in the wrong
+        rest = ~is_beyond
+        is_outlier[rest] = _are_off_robust_path(seconds[rest], places[rest], variances[rest])
+    return is_outlier | is_beyond
+
+
+def _are_off_robust_path(
+    seconds: Floats, places: Floats, variances: Floats
+) -> npt.NDArray[np.bool_]:
+    """Say which places (n, 3) lie far from a robust path, and much further than most."""
+    drift = np.tile(_ROBUST_DRIFT[:3], (len(seconds) - 1, 1))
+    weights = np.ones((len(seconds), 1))
+    for _ in range(_ROBUST_ROUNDS):
+        path, _ = smooth_paths(seconds, places, variances / weights, drift, FIRST_SPEED_STD[:3])
+        away = np.sqrt(((places - path) ** 2 / variances).sum(axis=1, keepdims=True))
+        weights = _HUBER / np.maximum(away, _HUBER)
+    steps = np.abs(places - path).max(axis=1)
+    far: npt.NDArray[np.bool_] = steps > max(
+        _OUTLIER_STEP, _OUTLIER_RATIO * float(np.quantile(steps, 0.67))
     )
-    for m in np.flatnonzero((steps > _OUTLIER_STEP) & (rests < steps / 6)).tolist():
-        is_outlier[m] = not (m > 0 and is_outlier[m - 1])
-    return is_outlier
+    return far
 
 
-def _steps_from_line(
-    k: npt.NDArray[np.intp],
-    i: npt.NDArray[np.intp],
-    j: npt.NDArray[np.intp],
-    seconds: Floats,
-    poses: Floats,
-) -> Floats:
-    """Distances of poses k from the lines through i and j: face sizes, or log size if more."""
-    t = ((seconds[k] - seconds[i]) / (seconds[j] - seconds[i]))[:, None]
-    steps = poses[k, :3] - poses[i, :3] - t * (poses[j, :3] - poses[i, :3])
-    steps[:, :2] *= np.exp(-poses[k, 2])[:, None]
-    farthest: Floats = np.abs(steps).max(axis=1)
-    return farthest
+def _leaves(seconds: Floats, places: Floats, variances: Floats) -> bool:
+    """Say whether the last of some places (n, 3) lies off where those before it lead."""
+    known, noise = seconds[:-1], variances[:-1]
+    drift = drift_densities(known, places[:-1], noise)
+    between = (drift[1:] + drift[:-1]) / 2
+    path, speed = smooth_paths(known, places[:-1], noise, between, FIRST_SPEED_STD[:3])
+    h, ahead = known[-1] - known[-2], seconds[-1] - known[-1]
+    steps = np.abs(places[-1] - path[-1] - ahead * speed[-1])
+    # the drift on the way, that of the speed known from places h apart, and what noise does to both
+    spread = drift[-1] * (ahead**3 / 3 + 0.29 * h * ahead**2) + 5 * variances[-1]
+    return bool(((steps > _OUTLIER_STEP) & (steps > _OUTLIER_STD * np.sqrt(spread))).any())

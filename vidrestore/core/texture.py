@@ -38,7 +38,7 @@ Flow = npt.NDArray[np.float32]
 
 _GUIDE_SIGMA = 1.5
 """Low-pass of the guide, in pixels: less noise to follow and to compare."""
-_GATE_WIDTH = 8.0
+_GATE_WIDTH = 12.0
 """Width τ of the gate in standard deviations of the guide's noise."""
 _LEAST_GATE, _WIDEST_GATE = 2.0, 24.0
 """Bounds of τ in levels of 0..255; the first is added to it."""

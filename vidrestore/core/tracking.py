@@ -8,110 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from vidrestore.contracts import FaceObservation, FaceTrack, Points
-from vidrestore.core.association import Place, match
-from vidrestore.core.kalman import (
-    OUTLIER_INNOVATION,
-    Floats,
-    PoseFilter,
-    landmarks_from_pose,
-    pose_from_landmarks,
-)
+from vidrestore.contracts import FaceEmbedder, FaceObservation, FaceTrack, Points
+from vidrestore.core.appearance import Comparer, looks_of
+from vidrestore.core.association import Place, match, match_looks
+from vidrestore.core.kalman import Floats, PoseFilter, landmarks_from_pose, pose_from_landmarks
 from vidrestore.core.smoothing import find_outliers, smooth_poses, smooth_shapes
+from vidrestore.core.tracks import Run, Sighting, Track
 
 
 def memory_ticks(max_gap: int) -> int:
     """Return how much older than a frame a detection may be and still influence it."""
     return max(24, max_gap)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
-    """One detection that belongs to a track."""
-
-    tick: int
-    seconds: float
-    observation: FaceObservation
-    pose: Floats
-    shape: Floats
-
-
-@dataclass(slots=True)
-class Run:
-    """A stretch of a track that is shown without a break, in ticks."""
-
-    first: int
-    last: int
-    """Tick of the latest sighting."""
-    fades_in: bool
-    """False where the face was there when the shot began."""
-    first_miss: int | None = None
-    """First tick after ``last`` at which the face was looked for and not found."""
-
-    def presence(self, tick: int, horizon: int, fade: int) -> float:
-        """Return how much of the face is shown at ``tick``, 0..1."""
-        if tick < self.first:
-            return 0.0
-        rise = (tick - self.first + 1) / (fade + 1) if self.fades_in else 1.0
-        fall = 1.0
-        if self.first_miss is not None and tick > self.last:
-            # where the miss was foreseen the fade starts at the last sighting
-            foreseen = self.first_miss - self.last <= horizon
-            begin = self.last if foreseen else self.first_miss - 1
-            fall = 1 - (tick - begin) / (fade + 1)
-        return max(0.0, min(1.0, rise, fall))
-
-
-@dataclass(slots=True, eq=False)
-class Track:
-    """One person's face through one shot."""
-
-    filter: PoseFilter
-    sightings: list[Sighting]
-    runs: list[Run]
-    track_id: int | None = None
-    num_early_searches: int = 1
-    num_early_hits: int = 1
-    num_outliers: int = 0
-
-    def is_confirmed(self) -> bool:
-        """A face seen once out of several looks is a mistake of the detector."""
-        return self.num_early_hits >= 2 or self.num_early_searches < 2
-
-    def presence(self, tick: int, horizon: int, fade: int) -> float:
-        """Return how much of the face is shown at ``tick``, 0..1."""
-        if not self.is_confirmed():
-            return 0.0
-        return max(run.presence(tick, horizon, fade) for run in self.runs)
-
-    def believe(self, sighting: Sighting) -> None:
-        """Add a sighting.
-
-        The filter, which serves prediction only, passes over one outlier; at the second in a row
-        it starts afresh, for then it is the face that jumped, and the two tell its speed.
-        """
-        before = self.sightings[-1]
-        self.sightings.append(sighting)
-        score = sighting.observation.score
-        if self.filter.innovation(sighting.pose, score) <= OUTLIER_INNOVATION:
-            self.filter.update(sighting.pose, score)
-            self.num_outliers = 0
-        elif self.num_outliers == 0:
-            self.num_outliers = 1
-        else:
-            step = sighting.pose - before.pose
-            step[3] = np.angle(np.exp(1j * step[3]))
-            velocity = step / (sighting.seconds - before.seconds)
-            self.filter = PoseFilter(sighting.seconds, sighting.pose, velocity)
-            self.num_outliers = 0
-
-    def between(self, first: int, last: int) -> list[Sighting]:
-        """Return what was seen from tick ``first`` to tick ``last``, both included."""
-        return [s for s in self.sightings if first <= s.tick <= last]
 
 
 @dataclass(slots=True, eq=False)
@@ -130,12 +42,21 @@ class FaceTracker:
         max_gap: Ticks that a face may be out of sight and still be the same track.
         fade: Ticks of the fades at the ends of a track.
         block: Ticks of the blocks in which frames are described, on a grid that begins at 0.
+        embedder: Asked who is who where the geometry leaves a doubt, if there is one.
     """
 
-    def __init__(self, horizon: int, max_gap: int, fade: int, block: int) -> None:
+    def __init__(
+        self,
+        horizon: int,
+        max_gap: int,
+        fade: int,
+        block: int,
+        embedder: FaceEmbedder | None = None,
+    ) -> None:
         self._horizon, self._max_gap, self._fade = horizon, max_gap, fade
         self._block = block
         self._memory = memory_ticks(max_gap)
+        self._comparer = None if embedder is None else Comparer(embedder)
         self._num_named = 0
         self.shot = Shot()
         """The shot that is going on; replaced by ``cut``."""
@@ -150,10 +71,10 @@ class FaceTracker:
         shot = self.shot
         if shot.first_search is None:
             shot.first_search = tick
+        seen = [o for o in seen if np.ptp(o.landmarks, axis=0).min() > 0]
         sightings = [
-            Sighting(tick, seconds, o, *pose_from_landmarks(o.landmarks))
-            for o in seen
-            if np.ptp(o.landmarks, axis=0).min() > 0
+            Sighting(tick, seconds, o, *pose_from_landmarks(o.landmarks), look)
+            for o, look in zip(seen, looks_of(seen), strict=True)
         ]
         live = []
         for track in shot.tracks:
@@ -164,7 +85,7 @@ class FaceTracker:
                 run.first_miss = run.last + 1
         for track in live:
             track.filter.predict(seconds)
-        matched = _match(live, sightings)
+        matched = self._match(live, sightings)
         for k, track in enumerate(live):
             self._continue(track, tick, sightings[matched[k]] if k in matched else None)
         taken = set(matched.values())
@@ -173,6 +94,38 @@ class FaceTracker:
                 fades_in = tick != shot.first_search
                 start = PoseFilter(seconds, sighting.pose)
                 shot.tracks.append(Track(start, [sighting], [Run(tick, tick, fades_in)]))
+
+    def _match(self, tracks: Sequence[Track], sightings: Sequence[Sighting]) -> dict[int, int]:
+        """Pair tracks with sightings: first with where they should be, then with where they were.
+
+        The second round is for a face whose speed was misjudged, as after an outlier. Who is left
+        then is known by the look alone, if at all.
+        """
+        matched: dict[int, int] = {}
+        for back in (0, -1, -2, None):
+            rows = [k for k in range(len(tracks)) if k not in matched]
+            columns = sorted(set(range(len(sightings))) - set(matched.values()))
+            left, free = [tracks[k] for k in rows], [sightings[k] for k in columns]
+            apart = None if self._comparer is None else partial(self._distance, left, free)
+            again: dict[int, int] = {}
+            if back is not None:
+                places = [Place(s.pose, s.pose, s.observation.box_xyxy) for s in free]
+                expected = [_place_of(track, back) for track in left]
+                latest = [_place_of(track, min(back, -1)) for track in left]
+                again = match(expected, places, latest, apart)
+            elif apart is not None:
+                again = match_looks(len(left), len(free), apart)
+            matched |= {rows[i]: columns[j] for i, j in again.items()}
+        return matched
+
+    def _distance(
+        self, tracks: Sequence[Track], sightings: Sequence[Sighting], i: int, j: int
+    ) -> float | None:
+        """Return how far the looks of a track and of a sighting are apart, if that is known."""
+        assert self._comparer is not None
+        tick = sightings[j].tick
+        known = [s.look for s in tracks[i].between(tick - self._memory, tick)]
+        return self._comparer.distance(known, sightings[j].look)
 
     def _continue(self, track: Track, tick: int, sighting: Sighting | None) -> None:
         run = track.runs[-1]
@@ -223,9 +176,8 @@ class FaceTracker:
                 track.track_id = self._num_named
             path = self._place(track, np.array(ticks), np.array(seconds))
             for k, landmarks in enumerate(path):
-                strength = presence[k] * frontality(landmarks)
-                if strength > 0:
-                    face = _face(track.track_id, known, ticks[k], landmarks, strength)
+                if presence[k] > 0:
+                    face = _face(track.track_id, known, ticks[k], landmarks, presence[k])
                     described[k].append(face)
         return [tuple(faces) for faces in described]
 
@@ -280,34 +232,8 @@ def _face(
     )
 
 
-def _match(tracks: Sequence[Track], sightings: Sequence[Sighting]) -> dict[int, int]:
-    """Pair tracks with sightings: first with where they should be, then with where they were.
-
-    The second round is for a face whose speed was misjudged, as after an outlier.
-    """
-    seen = [Place(s.pose, s.pose, s.observation.box_xyxy) for s in sightings]
-    latest = [t.sightings[-1] for t in tracks]
-    expected = [
-        Place(t.filter.pose, s.pose, s.observation.box_xyxy)
-        for t, s in zip(tracks, latest, strict=True)
-    ]
-    matched = match(expected, seen)
-    for back in (-1, -2):
-        rows = [k for k in range(len(tracks)) if k not in matched]
-        columns = sorted(set(range(len(seen))) - set(matched.values()))
-        were = [tracks[k].sightings[max(back, -len(tracks[k].sightings))] for k in rows]
-        held = [Place(s.pose, s.pose, s.observation.box_xyxy) for s in were]
-        again = match(held, [seen[k] for k in columns])
-        matched |= {rows[i]: columns[j] for i, j in again.items()}
-    return matched
-
-
-def frontality(landmarks: Points) -> float:
-    """Return how far a face is turned to the camera: 1 up to about 55°, 0 from about 70° on.
-
-    The restoring networks know hardly any profiles, and five landmarks do not place one. The
-    measure is the distance of the eyes over that from eyes to mouth, which shrinks as a face turns.
-    """
-    eyes = float(np.linalg.norm(landmarks[1] - landmarks[0]))
-    height = float(np.linalg.norm(landmarks[3:].mean(axis=0) - landmarks[:2].mean(axis=0)))
-    return float(np.clip((eyes - 0.3 * height) / (0.25 * height + 1e-6), 0, 1))
+def _place_of(track: Track, back: int) -> Place:
+    """Return where a face should be (``back`` 0), or where it was when last seen, or before."""
+    latest = track.sightings[max(back, -len(track.sightings))] if back else track.sightings[-1]
+    pose = latest.pose if back else track.filter.pose
+    return Place(pose, latest.pose, latest.observation.box_xyxy)

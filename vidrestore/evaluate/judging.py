@@ -19,9 +19,10 @@ from vidrestore.core.metrics import (
     sharpness,
     ssim,
 )
-from vidrestore.evaluate import identity, perceptual
-from vidrestore.evaluate.identity import DlibIdentity
+from vidrestore.evaluate import perceptual
 from vidrestore.evaluate.perceptual import Layers, ShiftTolerantLpips
+from vidrestore.models import identity
+from vidrestore.models.identity import DlibIdentity
 from vidrestore.models.registry import Template, landmark_template
 
 Features = npt.NDArray[np.float32]

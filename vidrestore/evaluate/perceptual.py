@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from vidrestore.contracts import RGBImage
 from vidrestore.errors import WeightsCorruptError
-from vidrestore.evaluate.installed import packaged_file
+from vidrestore.models.installed import packaged_file
 
 _PACKAGE = "stlpips_pytorch"
 _FILE = "weights/vST0.0/alex_shift_tolerant.pth"

@@ -35,7 +35,7 @@ from vidrestore.core.metrics import (
 )
 from vidrestore.core.warping import crop_from_planes
 from vidrestore.evaluate.film_faces import FilmFace
-from vidrestore.evaluate.identity import CHIP_LANDMARKS, CHIP_SIZE, DlibIdentity
+from vidrestore.models.identity import CHIP_LANDMARKS, CHIP_SIZE, DlibIdentity
 from vidrestore.models.registry import Template, landmark_template
 
 _MARGIN_PX = 24

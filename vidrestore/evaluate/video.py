@@ -16,7 +16,6 @@ from typing import Any
 
 from vidrestore.contracts import Frame, Points
 from vidrestore.errors import MediaError
-from vidrestore.evaluate import identity
 from vidrestore.evaluate.film_faces import (
     FacedFrame,
     FilmFace,
@@ -25,10 +24,11 @@ from vidrestore.evaluate.film_faces import (
     frames_with_known_faces,
     nearest_truth,
 )
-from vidrestore.evaluate.identity import DlibIdentity
 from vidrestore.evaluate.landmark_paths import PathMeasures, Sight, measure_paths
 from vidrestore.evaluate.steadiness import FaceMoment, Film, FilmSide, SideMeasures
 from vidrestore.media.read import VideoReader
+from vidrestore.models import identity
+from vidrestore.models.identity import DlibIdentity
 from vidrestore.settings import RestoreSettings
 
 _NUM_EMBEDDINGS = 24
@@ -193,9 +193,13 @@ class _Measuring:
     def add(self, item: FacedFrame, others: Sequence[Frame]) -> None:
         """Take the next frame of every film."""
         frames = [item.frame, *others]
-        faces = {face.track_id: face for face in item.faces if face.is_painted}
+        faces: dict[int, FilmFace] = {}
         for face in item.faces:
             truth = nearest_truth(face, self._true_landmarks, item.number)
+            if face.is_painted:
+                # where the truth is known, all runs are judged by the same pixels
+                at = face.smoothed if truth is None else truth
+                faces[face.track_id] = dataclasses.replace(face, smoothed=at)
             sight = Sight(item.number, face.smoothed, face.raw, truth)
             self._paths.setdefault(face.track_id, []).append(sight)
         before = self._before

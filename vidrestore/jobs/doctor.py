@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vidrestore.errors import OutputError, VidrestoreError
-from vidrestore.jobs.networks import cache_dir, choose_models
+from vidrestore.jobs.networks import cache_dir, choose_models, load_embedder
 from vidrestore.media.containers import CONTAINERS
 from vidrestore.media.encoders import choose_encoder
 from vidrestore.models.openvino_runtime import load_openvino
@@ -29,7 +29,7 @@ class Diagnosis:
     encoders: dict[str, bool]
     """Codec to whether it opened."""
     models: tuple[str, ...]
-    """Which models a run would take, and why."""
+    """Which models a run would take, and why; and how people are told apart."""
     folders: dict[str, Path]
     problems: tuple[str, ...]
     """What stands in the way of a run, one sentence each."""
@@ -56,7 +56,7 @@ def diagnose() -> Diagnosis:
         versions=describe_versions(),
         devices=_devices(),
         encoders=encoders,
-        models=models,
+        models=(*models, load_embedder()[1]),
         folders={"weights": user_weights_dir(), "cache": cache_dir()},
         problems=tuple(problems),
     )

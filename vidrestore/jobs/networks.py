@@ -1,4 +1,4 @@
-"""Chooses, checks and loads the two networks of a run."""
+"""Chooses, checks and loads the networks of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import platformdirs
 
 from vidrestore.contracts import FaceDetector, FaceRestorer
+from vidrestore.errors import DeviceError, WeightsCorruptError
 from vidrestore.models.choice import pick_detector, pick_restorer
+from vidrestore.models.identity import DlibIdentity
 from vidrestore.models.registry import DetectorSpec, RestorerSpec
 from vidrestore.models.retinaface import build_detector
 from vidrestore.models.weights import notice, read_state, sha256_of
@@ -108,11 +110,28 @@ def loaded_detector(
         detector.close()
 
 
+def load_embedder() -> tuple[DlibIdentity | None, str]:
+    """Load what tells people apart, if it is installed.
+
+    Returns:
+        It, or None, and what was decided.
+    """
+    try:
+        embedder = DlibIdentity.installed()
+    except (WeightsCorruptError, DeviceError) as error:
+        logger.warning("faces are told apart without an embedding: %s", error)
+        return None, "identity by geometry and structure (the embedding installed is not usable)"
+    if embedder is None:
+        return None, "identity by geometry and structure (no embedding installed)"
+    return embedder, f"identity by {embedder.description}"
+
+
 @contextmanager
 def loaded_networks(
     chosen: ChosenModels, settings: RestoreSettings
 ) -> Iterator[tuple[Networks, dict[str, Any], list[str]]]:
-    """Load both networks; see ``loaded_restorer``."""
+    """Load all networks; see ``loaded_restorer``."""
+    embedder, why = load_embedder()
     with (
         loaded_restorer(chosen, settings.model) as (restorer, restorer_facts, restorer_choices),
         loaded_detector(chosen, settings.model, settings.detect) as (
@@ -122,7 +141,10 @@ def loaded_networks(
         ),
     ):
         facts = {"restorer": restorer_facts, "detector": detector_facts}
-        yield Networks(detector, restorer), facts, [*restorer_choices, *detector_choices]
+        if embedder is not None:
+            facts["embedder"] = {"name": embedder.description, "sha256": embedder.sha256}
+        choices = [*restorer_choices, *detector_choices, why]
+        yield Networks(detector, restorer, embedder), facts, choices
 
 
 def _facts(

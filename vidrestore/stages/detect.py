@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 
-from vidrestore.contracts import DetectedFrame, FaceDetector, FaceObservation, Frame
+from vidrestore.contracts import (
+    DetectedFrame,
+    FaceDetector,
+    FaceEmbedder,
+    FaceObservation,
+    Frame,
+)
 from vidrestore.core.cuts import Thumbnail, find_cuts, luma_thumbnail
+from vidrestore.core.geometry import compose, display_from_frame, similarity_transform
 from vidrestore.core.views import to_display, upright_view, view_size
+from vidrestore.core.warping import crop_from_planes
 from vidrestore.settings import DetectSettings
 
 _LONGEST_PAUSE = 12
@@ -20,13 +29,22 @@ frontal or profile. Below this they lie in a heap, as they do where the detector
 
 
 def detect_faces(
-    frames: Iterator[Frame], detector: FaceDetector, settings: DetectSettings
+    frames: Iterator[Frame],
+    detector: FaceDetector,
+    settings: DetectSettings,
+    embedder: FaceEmbedder | None = None,
 ) -> Iterator[DetectedFrame]:
     """Find cuts, and the faces of the frames that are due for a search.
 
     A frame is due when its tick passes a multiple of ``settings.every``, so that the same frames
     are searched wherever decoding began. Frames wait until ``detector.batch_size`` of them are
     due and go through the network together.
+
+    Args:
+        frames: As decoded.
+        detector: Looks at them.
+        settings: How often, and what is believed.
+        embedder: For whom chips of the faces are cut out, if one is installed.
 
     Yields:
         One item for each frame, in order; observations are in display pixels.
@@ -45,13 +63,13 @@ def detect_faces(
             and view_size(due[0], settings.max_side) != view_size(frame, settings.max_side)
         ):
             # one batch holds pictures of one size
-            yield from _search(waiting, due, detector, settings)
+            yield from _search(waiting, due, detector, settings, embedder)
         waiting.append((frame, is_due, is_cut))
         if is_due:
             due.append(frame)
         if not due or len(due) >= detector.batch_size:
-            yield from _search(waiting, due, detector, settings)
-    yield from _search(waiting, due, detector, settings)
+            yield from _search(waiting, due, detector, settings, embedder)
+    yield from _search(waiting, due, detector, settings, embedder)
 
 
 def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
@@ -71,6 +89,7 @@ def _search(
     due: list[Frame],
     detector: FaceDetector,
     settings: DetectSettings,
+    embedder: FaceEmbedder | None,
 ) -> Iterator[DetectedFrame]:
     found: Iterator[tuple[FaceObservation, ...]] = iter(())
     if due:
@@ -79,13 +98,27 @@ def _search(
     while waiting:
         frame, was_searched, is_cut = waiting.popleft()
         seen = next(found) if was_searched else ()
-        observations = tuple(to_display(o, frame, settings.max_side) for o in seen)
+        observations = [to_display(o, frame, settings.max_side) for o in seen]
+        believed = [o for o in observations if is_believed(o, settings)]
+        if embedder is not None:
+            believed = [_with_chip(o, frame, embedder) for o in believed]
         yield DetectedFrame(
             frame=frame,
             was_searched=was_searched,
-            observations=tuple(o for o in observations if is_believed(o, settings)),
+            observations=tuple(believed),
             is_cut=is_cut,
         )
+
+
+def _with_chip(
+    observation: FaceObservation, frame: Frame, embedder: FaceEmbedder
+) -> FaceObservation:
+    chip_from_display = similarity_transform(observation.landmarks, embedder.template)
+    if chip_from_display is None:
+        return observation
+    chip_from_frame = compose(chip_from_display, display_from_frame(frame.geometry))
+    chip = crop_from_planes(frame, chip_from_frame, embedder.size)
+    return dataclasses.replace(observation, chip=chip)
 
 
 def is_believed(observation: FaceObservation, settings: DetectSettings) -> bool:

@@ -6,32 +6,46 @@ Works on the crops of a track, a few frames to each side of the one that is give
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
-from vidrestore.contracts import Points, RestoredFace, RestoredFrame, RGBImage
+from vidrestore.contracts import (
+    Embedding,
+    FaceEmbedder,
+    Points,
+    RestoredFace,
+    RestoredFrame,
+    RGBImage,
+)
 from vidrestore.core import gates
 from vidrestore.core.colour import FloatPlane
 from vidrestore.core.compositing import FaceMask, feathered_mask
 from vidrestore.core.gates import GateKeeper, Measures, measure_geometry, measure_pictures
+from vidrestore.core.geometry import invert_affine, similarity_transform
 from vidrestore.core.texture import REACH, Texture, TextureFilter, with_luma_changed
+from vidrestore.core.warping import resample
 from vidrestore.settings import BlendSettings
 
 FADE_FRAMES = 5
-"""A strength is an average over so many frames, so it changes by 1/5 at most from one to the next
-(1/4 at the ends of a shot, where fewer frames are at hand)."""
+"""A strength is an average over so many frames, so its steps are 1/5 at most."""
 _REACH_TICKS = 12
 """Frames further away than this have no part in a frame, however few lie between."""
 _KEPT = FADE_FRAMES
 """Finished frames that later ones may need."""
 
 
-def warmup_ticks() -> tuple[int, int]:
-    """Return how many ticks before and after a range influence the frames inside it."""
-    return gates.warmup_ticks() + _REACH_TICKS, _REACH_TICKS
+def warmup_ticks(*, with_identity: bool = False) -> tuple[int, int]:
+    """Return how many ticks before and after a range influence the frames inside it.
+
+    Args:
+        with_identity: An embedder is installed.
+    """
+    return gates.warmup_ticks(with_identity=with_identity) + _REACH_TICKS, _REACH_TICKS
 
 
 def steady_faces(
@@ -40,6 +54,7 @@ def steady_faces(
     template: Points,
     size: int,
     lookahead: int,
+    embedder: FaceEmbedder | None = None,
 ) -> Iterator[RestoredFrame]:
     """Average the texture of each face along its track, and decide how strongly it is shown.
 
@@ -51,11 +66,13 @@ def steady_faces(
         template: Where the landmarks lie in a crop, shape (5, 2), pixels.
         size: Side S of the crops.
         lookahead: Frames of the future that may be awaited.
+        embedder: Says whether a restored face is still the same person, if one is installed.
 
     Yields:
         One frame for each that came, in order, its faces with their final crops and strengths.
     """
-    steadier = _Steadier(settings, FaceMask.of(feathered_mask(template, size)))
+    likeness = None if embedder is None else _Likeness(embedder, template)
+    steadier = _Steadier(settings, FaceMask.of(feathered_mask(template, size)), likeness)
     reach = min(REACH, lookahead)
     held: deque[_Held] = deque()
     num_done = 0
@@ -93,11 +110,32 @@ def _is_ready(held: Sequence[_Held], k: int, reach: int) -> bool:
     return is_over or len(held) - 1 - k >= reach
 
 
+class _Likeness:
+    """Compares the person in the film's crop with the one in the restored crop."""
+
+    def __init__(self, embedder: FaceEmbedder, template: Points) -> None:
+        chip_from_crop = similarity_transform(template, embedder.template)
+        assert chip_from_crop is not None
+        self._embedder = embedder
+        self._crop_from_chip = invert_affine(chip_from_crop)
+
+    def __call__(self, face: RestoredFace) -> float:
+        """Return minus the distance of the two embeddings."""
+        film, restored = (self._described(crop) for crop in (face.aligned.crop, face.crop))
+        return -float(np.linalg.norm(film - restored))
+
+    def _described(self, crop: RGBImage) -> Embedding:
+        size = self._embedder.size
+        channels = [resample(crop[..., k], self._crop_from_chip, size, size) for k in range(3)]
+        chip = np.stack(channels, axis=2).round().clip(0, 255).astype(np.uint8)
+        return self._embedder.describe(chip)
+
+
 class _Steadier:
     """What the frames of a film share: the mask, the filter, the gates of the faces in sight."""
 
-    def __init__(self, settings: BlendSettings, mask: FaceMask) -> None:
-        self._settings = settings
+    def __init__(self, settings: BlendSettings, mask: FaceMask, likeness: _Likeness | None) -> None:
+        self._settings, self._likeness = settings, likeness
         self._mask = mask.weights
         left, top, right, bottom = mask.box
         self._box = np.s_[top:bottom, left:right]
@@ -117,19 +155,25 @@ class _Steadier:
                 self._filter.link(earlier[number], texture)
             if self._settings.gates:
                 keeper = self._keepers.setdefault(number, GateKeeper())
-                keeper.add(held.tick, self._measure(item, face, texture))
+                keeper.add(held.tick, self._measure(item, face, texture, keeper))
         gone = [k for k, keeper in self._keepers.items() if keeper.is_stale(held.tick)]
         for number in gone:
             del self._keepers[number]
         return held
 
-    def _measure(self, item: RestoredFrame, face: RestoredFace, texture: Texture) -> Measures:
+    def _measure(
+        self, item: RestoredFrame, face: RestoredFace, texture: Texture, keeper: GateKeeper
+    ) -> Measures:
         aligned = face.aligned
+        identity = math.nan
+        if self._likeness is not None:
+            identity = keeper.identity_at(item.frame.tick, partial(self._likeness, face))
         return Measures(
             *measure_geometry(
                 aligned.track.landmarks, item.frame, aligned.crop_from_frame, self._mask
             ),
             *measure_pictures(texture.film, texture.restored, texture.noise, self._weights),
+            identity,
         )
 
     def finish(self, held: Sequence[_Held], k: int, reach: int) -> RestoredFrame:
@@ -143,13 +187,10 @@ class _Steadier:
         number = face.aligned.track.track_id
         # gates know a frame once the next one has come, if any may be awaited
         last = k + min(1, reach)
-        shown = [
-            self._wanted(near, number)[0]
-            for near in (
-                held[j] for j in range(last - FADE_FRAMES + 1, last + 1) if 0 <= j < len(held)
-            )
-            if _are_near(held[k], near)
-        ]
+        near = [j for j, other in enumerate(held) if _are_near(held[k], other)]
+        # where a shot begins or ends within the window, its first or last frame is repeated
+        window = np.clip(range(last - FADE_FRAMES + 1, last + 1), near[0], near[-1])
+        shown = [self._wanted(held[j], number)[0] for j in window]
         crop = face.crop
         strength = sum(shown) / len(shown)
         if strength > 0 and self._settings.temporal > 0:

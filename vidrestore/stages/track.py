@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from vidrestore.contracts import DetectedFrame, TrackedFrame
+from vidrestore.contracts import DetectedFrame, FaceEmbedder, TrackedFrame
 from vidrestore.core.cuts import LOOKAHEAD_FRAMES
 from vidrestore.core.tracking import FaceTracker, Shot, memory_ticks
 from vidrestore.settings import DetectSettings, TrackSettings
@@ -22,23 +22,33 @@ def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int
     """Return how many ticks before and after a range influence the frames inside it."""
     horizon, gap = _horizon(detect, track), _max_gap(detect, track)
     block = max(1, track.lookahead)
-    before = memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames + detect.every
+    # who is who is told by where a face went and by how it looked, each as long as it is remembered
+    before = 2 * memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames + detect.every
     return before, block + horizon + detect.every + LOOKAHEAD_FRAMES
 
 
 def track_faces(
-    frames: Iterator[DetectedFrame], detect: DetectSettings, track: TrackSettings
+    frames: Iterator[DetectedFrame],
+    detect: DetectSettings,
+    track: TrackSettings,
+    embedder: FaceEmbedder | None = None,
 ) -> Iterator[TrackedFrame]:
     """Follow faces from frame to frame.
 
     Holds back at most two blocks of ``track.lookahead`` ticks.
+
+    Args:
+        frames: With what the detector saw.
+        detect: How it searched.
+        track: How faces are followed.
+        embedder: Tells people apart where their faces cross, if one is installed.
 
     Yields:
         One item for each frame, in order.
     """
     horizon = _horizon(detect, track)
     block = max(1, track.lookahead)
-    tracker = FaceTracker(horizon, _max_gap(detect, track), track.fade_frames, block)
+    tracker = FaceTracker(horizon, _max_gap(detect, track), track.fade_frames, block, embedder)
     held: list[tuple[DetectedFrame, Shot]] = []
     for item in frames:
         shot = tracker.cut() if item.is_cut else tracker.shot

@@ -153,8 +153,9 @@ class LossConfig:
     perceptual_weight: float = 0.0
     perceptual_crop: int = 0
     """Side of the random part of each picture that is compared, which costs less; 0: the whole."""
-    identity: Path | None = None
-    """Program of ``torch.export``, a face embedding: (N, 3, 112, 112) RGB in [-1, 1] to (N, D)."""
+    identity: str | None = None
+    """``dlib``, the embedding that ``vidrestore evaluate`` measures with; or a file, a program of
+    ``torch.export`` that embeds faces: (N, 3, 112, 112) RGB in [-1, 1] to (N, D)."""
     identity_weight: float = 0.0
 
     def __post_init__(self) -> None:
@@ -174,7 +175,7 @@ class LossConfig:
                  "alex or vgg together with a perceptual_weight above 0")  # fmt: skip
         wants = self.identity_weight > 0
         _require(wants == (self.identity is not None), "identity",
-                 "a file together with an identity_weight above 0")  # fmt: skip
+                 "\"dlib\" or a file together with an identity_weight above 0")  # fmt: skip
         total = self.content_weight + self.gradient + self.adversarial + self.perceptual_weight
         _require(total > 0, "content_weight", "above 0, or another loss with it")
 

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidrestore.errors import WeightsError
-from vidrestore.train.config import Content
+from vidrestore.models.registry import landmark_template
+from vidrestore.train.config import Content, ModelConfig
+from vidrestore.train.dlib_network import DlibIdentityLoss, installed_network
 
+_DLIB = "dlib"
 _IDENTITY_SIDE = 112
 
 
@@ -65,6 +68,22 @@ def feature_loss(fake_maps: Sequence[Tensor], real_maps: Sequence[Tensor]) -> Te
     """
     pairs = zip(fake_maps, real_maps, strict=True)
     return torch.stack([(fake.float() - real.float()).abs().mean() for fake, real in pairs]).mean()
+
+
+def make_identity_loss(name: str, model: ModelConfig) -> IdentityLoss | DlibIdentityLoss:
+    """Make the identity loss that a config names.
+
+    Args:
+        name: ``dlib``, or a file for ``IdentityLoss``.
+        model: Says how faces lie in the pictures.
+
+    Raises:
+        WeightsError: What it needs is missing or damaged.
+    """
+    if name != _DLIB:
+        return IdentityLoss(Path(name))
+    landmarks = landmark_template(model.template, model.size)
+    return DlibIdentityLoss(installed_network(), landmarks, model.size)
 
 
 class IdentityLoss(nn.Module):

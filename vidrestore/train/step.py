@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from vidrestore.errors import SettingsError, VidrestoreError
 from vidrestore.train.config import Backbone, Precision, TrainConfig
 from vidrestore.train.losses import (
-    IdentityLoss,
     adversarial_loss,
     content_loss,
     discriminator_loss,
     feature_loss,
     gradient_loss,
+    make_identity_loss,
     r1_penalty,
 )
 from vidrestore.train.networks import Learners, update_average
@@ -53,9 +53,9 @@ class TrainingStep:
         if loss.perceptual is not Backbone.NONE:
             state = read_backbone(loss.perceptual)
             self._perceptual = PerceptualLoss(loss.perceptual, state).to(processes.device)
-        self._identity: IdentityLoss | None = None
+        self._identity: nn.Module | None = None
         if loss.identity is not None:
-            self._identity = IdentityLoss(loss.identity).to(processes.device)
+            self._identity = make_identity_loss(loss.identity, config.model).to(processes.device)
 
     def run(self, damaged: Tensor, clean: Tensor) -> dict[str, float]:
         """Do one step.

