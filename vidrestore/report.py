@@ -32,7 +32,17 @@ from vidrestore.runtime.timing import StageTimes
 
 SCHEMA_VERSION = 1
 
-_PACKAGES = ("vidrestore", "torch", "openvino", "av", "facexlib", "opencv-python", "numpy")
+_PACKAGES = (
+    "vidrestore",
+    "torch",
+    "openvino",
+    "av",
+    "facexlib",
+    "filterpy",
+    "opencv-python",
+    "numpy",
+    "scipy",
+)
 _JITTER_CROP = 512
 """Jitter is given in pixels of a crop of this size, whatever the model's own size."""
 

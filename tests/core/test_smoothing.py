@@ -157,3 +157,10 @@ def test_shapes_far_from_any_detection_take_the_nearest():
     shapes = smooth_shapes(np.array([1e4]), np.array([0.0, 1.0]), measured, np.ones(2))
     assert np.isfinite(shapes).all()
     assert shapes.mean() > 0.9
+
+
+def test_two_searches_a_microsecond_apart_are_no_trouble():
+    seconds = np.array([0.0, 0.04, 0.040001, 0.08])
+    poses = np.tile([100.0, 80.0, 3.0, 0.1], (4, 1))
+    smoothed = smooth_poses(seconds, poses, np.ones(4), seconds)
+    np.testing.assert_allclose(smoothed, poses, atol=1e-6)

@@ -60,6 +60,7 @@ def faked(find=two_people):
         fake_networks(find),
         patch("vidrestore.jobs.faces.choose_models", lambda _: CHOSEN),
         patch("vidrestore.jobs.faces.loaded_detector", loaded),
+        patch("vidrestore.jobs.faces.load_embedder", lambda: (None, "identity by geometry")),
     ):
         yield
 
@@ -262,7 +263,9 @@ def test_what_is_there_is_replaced_only_when_asked_to(tmp_path):
         (tmp_path / name).write_text("mine")
     settings = RestoreSettings(encode=EncodeSettings(overwrite=True))
     with faked():
-        number_faces(film, path, settings)
+        number_faces(film, path, settings)  # the pictures beside what was no faces file stay
+        assert (tmp_path / "f-2.png").read_text() == "mine"
+        number_faces(film, path, settings)  # now it is one, and has a single page
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f-4.png", "f.png", "f.toml", "in.mp4"]
     assert len(read_faces_file(path).faces) == 1
 

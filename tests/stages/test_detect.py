@@ -45,6 +45,20 @@ def test_after_missing_pictures_a_shot_begins():
     assert [i.frame.tick for i in items if i.is_cut] == [0, 30]
 
 
+def test_pictures_before_a_pause_say_nothing_of_those_behind_it():
+    def cuts(frames):
+        return [item.is_cut for item in detect(frames)[0]]
+
+    dark, bright = 40, 200
+    # alone, B to C is a cut; a jump just before the pause must not hide it
+    behind = [frame_at(50 + k, luma) for k, luma in enumerate([dark] + [bright] * 5)]
+    before = [frame_at(k, luma) for k, luma in enumerate([bright, dark, dark])]
+    assert cuts(before + behind)[3:] == cuts(behind)
+    # and what comes back behind a pause makes no flash of what was before it
+    shot = [frame_at(k, luma) for k, luma in enumerate([dark] * 5 + [bright])]
+    assert cuts(shot + [frame_at(50 + k, dark) for k in range(3)])[:6] == cuts(shot)
+
+
 def test_searches_are_gathered_into_batches():
     detector = FakeDetector(lambda image: (FACE,), batch_size=4)
     items, _ = detect([frame_at(k) for k in range(30)], detector)

@@ -103,6 +103,31 @@ def test_the_strength_of_a_face_never_jumps_but_at_a_cut():
     assert strengths(run(cut)) == [1.0] * 8 + [0.0] * 8
 
 
+@pytest.mark.parametrize("every", [1, 5])
+def test_a_face_that_fades_out_and_goes_leaves_no_step(every):
+    fade = [1.0] * 6 + [5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6]
+    frames = [restored_frame(every * k, strength=s) for k, s in enumerate(fade)]
+    frames += [restored_frame(every * k, gone=True) for k in range(len(fade), len(fade) + 5)]
+    seen = strengths(run(frames))
+    assert seen[0] == 1.0
+    assert seen[-1] == 0.0
+    assert np.abs(np.diff(seen)).max() <= 1 / FADE_FRAMES + 1e-9
+
+
+def test_a_face_that_is_held_back_stays_so_up_to_a_long_pause():
+    soft = np.full((SIZE, SIZE, 3), 128, np.uint8)
+    frames = [restored_frame(k, noise=0, drawn=soft) for k in range(10)]
+    frames.append(restored_frame(60, noise=0, drawn=soft, is_cut=True, track_id=2))
+    assert strengths(run(frames, JUDGED))[:10] == [0.0] * 10
+
+
+def test_pictures_far_apart_do_not_mix():
+    frames = [restored_frame(8 * k) for k in range(6)]
+    for a, b in zip(run(frames), run(frames[:4]), strict=False):
+        if a.frame.tick <= 16:  # 24 is the last that both know to lie within reach
+            np.testing.assert_array_equal(a.faces[0].crop, b.faces[0].crop)
+
+
 def test_a_sharp_face_that_would_be_softened_is_left_alone_and_it_is_said():
     soft = np.full((SIZE, SIZE, 3), 128, np.uint8)
     frames = [restored_frame(k, noise=0, drawn=soft) for k in range(8)]

@@ -109,6 +109,15 @@ def test_a_run_is_neither_lost_nor_invented(tmp_path, faces):
     assert _state(config.run.folder)["step"] == 1
 
 
+def test_a_finished_run_is_left_as_it_is(tmp_path, faces):
+    config = tiny_config(tmp_path, optimiser={"steps": 1})
+    model = train(config)
+    before = model.read_bytes()
+    assert train(config, resume=True) == model
+    assert _state(config.run.folder)["step"] == 1
+    assert model.read_bytes() == before
+
+
 def test_a_run_goes_on_with_other_losses_but_not_other_networks(tmp_path, faces):
     train(tiny_config(tmp_path, optimiser={"steps": 1}))
     changed = tiny_config(tmp_path, optimiser={"steps": 2, "betas": [0.5, 0.9]},

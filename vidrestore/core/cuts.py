@@ -38,6 +38,10 @@ def luma_thumbnail(frame: Frame) -> npt.NDArray[np.float32]:
 
 LOOKAHEAD_FRAMES = 3
 """Pictures after a jump that tell a flash from a cut."""
+LONGEST_PAUSE_TICKS = 12
+"""Ticks without a picture after which a new shot begins, whatever it shows."""
+LOOKAHEAD_TICKS = LOOKAHEAD_FRAMES * LONGEST_PAUSE_TICKS
+"""How far ahead of a picture those pictures are at most."""
 _PANNED = 0.85
 """Correlation of the picture's middle with a part of the one before, from which on it is a pan."""
 _FADED = 0.9

@@ -19,6 +19,8 @@ from scipy.linalg import solveh_banded
 
 from vidrestore.core.kalman import FIRST_SPEED_STD, Floats, measured_std
 
+_LEAST_STEP_SECONDS = 1e-4
+"""Searches closer together in time count as so far apart; the system would be singular."""
 _FIT_SECONDS = 0.16
 """Standard deviation of the Gaussian weights of the fitted parabolas, seconds."""
 _CALM_SECONDS = 0.2
@@ -105,7 +107,7 @@ def smooth_paths(
     bands = np.zeros((4, d, 2 * n))  # [i - j, :, j] of the symmetric matrices, lower form
     bands[0, :, ::2] = 1 / variances.T
     bands[0, :, 1] = 1 / first_speed_std**2
-    h = np.diff(seconds)
+    h = np.maximum(np.diff(seconds), _LEAST_STEP_SECONDS)
     a, b, c = 12 / (drift.T * h**3), 6 / (drift.T * h**2), 2 / (drift.T * h)
     bands[0, :, :-2:2] += a
     bands[0, :, 2::2] += a

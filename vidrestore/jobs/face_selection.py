@@ -49,7 +49,9 @@ class FaceSelection:
         if self._file is None:
             return []
         differing = self._file.differences(
-            describe_search(self._settings, models["detector"]["name"])
+            describe_search(
+                self._settings, models["detector"]["name"], has_embedder="embedder" in models
+            )
         )
         if not differing:
             return []

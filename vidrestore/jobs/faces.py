@@ -17,8 +17,13 @@ from vidrestore.core.face_index import KnownFace, place_of, thinned
 from vidrestore.core.portraits import Album, FoundFace, take_portrait
 from vidrestore.errors import MediaOpenError, OutputError, SettingsError
 from vidrestore.jobs.face_sheet import draw_sheets, sheet_path
-from vidrestore.jobs.faces_file import FacesFile, describe_search, identify
-from vidrestore.jobs.networks import choose_models, loaded_detector
+from vidrestore.jobs.faces_file import (
+    FacesFile,
+    describe_search,
+    identify,
+    read_faces_file,
+)
+from vidrestore.jobs.networks import choose_models, load_embedder, loaded_detector
 from vidrestore.jobs.progress import OnProgress, Progress
 from vidrestore.jobs.restore import OnHang, num_frames_in
 from vidrestore.media.read import VideoReader
@@ -88,6 +93,7 @@ def number_faces(
     if path.suffix != ".toml":
         raise SettingsError(f"the faces file is TOML: call it {path.with_suffix('.toml').name}")
     old_pages = _pages_of(path)
+    are_ours = _is_faces_file(path)
     for target in (path, sheet_path(path, 1), *old_pages):
         claim_target(target, source, overwrite=settings.encode.overwrite)
     found = find_faces(source, settings, on_progress, on_hang)
@@ -96,7 +102,7 @@ def number_faces(
     known = tuple(face.known for face in found.faces)
     text = FacesFile(source.name, identify(source), found.found_with, known).to_toml()
     _write_all({**dict(zip(sheets, pages, strict=True)), path: text.encode()})
-    for left_over in set(old_pages) - set(sheets):
+    for left_over in set(old_pages) - set(sheets) if are_ours else ():
         with suppress(OSError):
             left_over.unlink()
     return NumberedFaces(path, sheets, found)
@@ -110,11 +116,12 @@ def find_faces(
 ) -> FoundFaces:
     """Find all faces of a film; see ``number_faces``."""
     chosen = choose_models(settings.model)
+    embedder, why = load_embedder()
     with (
         VideoReader(source, settings.read) as reader,
         loaded_detector(chosen, settings.model, settings.detect) as (detector, facts, choices),
     ):
-        for choice in (*chosen.choices[1:], *reader.notes, *choices):
+        for choice in (*chosen.choices[1:], *reader.notes, *choices, why):
             logger.info("%s", choice)
         num_expected = num_frames_in(reader, Span())
         register = _Register()
@@ -123,17 +130,18 @@ def find_faces(
             depth = _DEPTH if settings.overlap else 0
             decoded = decode_frames(reader, None, None)
             decoded = stack.enter_context(buffered(decoded, depth, "decode"))
-            detected = detect_faces(decoded, detector, settings.detect)
+            detected = detect_faces(decoded, detector, settings.detect, embedder)
             detected = stack.enter_context(buffered(detected, depth, "detect"))
             count = 0
-            for item in track_faces(detected, settings.detect, settings.track):
+            for item in track_faces(detected, settings.detect, settings.track, embedder):
                 register.add(item)
                 count += 1
                 if on_progress is not None:
                     on_progress(Progress(count, num_expected, item.frame.seconds))
         if not count:
             raise MediaOpenError(f"{source}: no frame could be decoded")
-    return FoundFaces(register.faces(), describe_search(settings, facts["name"]))
+    found_with = describe_search(settings, facts["name"], has_embedder=embedder is not None)
+    return FoundFaces(register.faces(), found_with)
 
 
 class _Register:
@@ -184,6 +192,14 @@ def _guarded(reader: VideoReader, seconds: float, on_hang: OnHang | None) -> Ite
 
     with watching(lambda: reader.damage.num_pictures, seconds, alarm):
         yield
+
+
+def _is_faces_file(path: Path) -> bool:
+    try:
+        read_faces_file(path)
+    except SettingsError:
+        return False
+    return True
 
 
 def _pages_of(path: Path) -> list[Path]:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,15 +106,19 @@ def identify(film: Path) -> dict[str, Any]:
         raise MediaError(f"cannot read {film}: {error.strerror}") from error
 
 
-def describe_search(settings: RestoreSettings, detector: str) -> dict[str, Any]:
+def describe_search(
+    settings: RestoreSettings, detector: str, *, has_embedder: bool
+) -> dict[str, Any]:
     """Return what decides which faces are found, under the names a user knows.
 
     Args:
         settings: Of the run.
         detector: Name of the detector's model.
+        has_embedder: People are told apart by how they look, too.
     """
     return {
         "detector": detector,
+        "embedding": has_embedder,
         "detect-every": settings.detect.every,
         "detect-threshold": settings.detect.threshold,
         "detect-max-side": settings.detect.max_side,
@@ -174,12 +179,18 @@ class _Table:
         if value is None:
             self.refuse(f"'{key}' is missing")
         if kind is float and type(value) is int:
-            value = float(value)
+            value = self._as_float(value)
         if type(value) is not kind:
             names = {bool: "true or false", int: "a whole number", float: "a number"}
             names |= {str: "a text in quotes", list: "a list", dict: "a table"}
             self.refuse(f"{key} is {_short(value)}: use {names[kind]}")
         return value
+
+    def _as_float(self, value: int) -> float:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
 
     def refuse(self, text: str) -> None:
         """Raise an error that says where."""
@@ -207,7 +218,10 @@ def _read_seen(table: _Table) -> Floats:
         isinstance(row, list) and len(row) == 4 and all(type(v) in (int, float) for v in row)
         for row in rows
     )
-    seen = np.array(rows if is_well else [[np.nan] * 4], np.float64)
+    try:
+        seen = np.array(rows if is_well else [[np.nan] * 4], np.float64)
+    except OverflowError:  # a whole number beyond all floats
+        seen = np.array([[np.nan] * 4])
     is_well = np.isfinite(seen).all() and (seen[:, 3] > 0).all() and (np.diff(seen[:, 0]) > 0).all()
     if not is_well:
         table.refuse("seen is not a list of [seconds, x, y, width] with increasing seconds")
@@ -226,7 +240,7 @@ def _places(path: Path, text: str, count: int) -> Iterator[str]:
 
 
 def _rows(seen: Floats) -> str:
-    rows = [f"[{t:.3f}, {x:.1f}, {y:.1f}, {width:.1f}]" for t, x, y, width in seen]
+    rows = [f"[{t:.6f}, {x:.1f}, {y:.1f}, {width:.1f}]" for t, x, y, width in seen]
     if len(rows) <= _ROWS_A_LINE:
         return ", ".join(rows)
     lines = [", ".join(rows[k : k + _ROWS_A_LINE]) for k in range(0, len(rows), _ROWS_A_LINE)]

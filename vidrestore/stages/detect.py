@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Iterator
+from itertools import groupby
 
 import numpy as np
 
@@ -15,14 +16,12 @@ from vidrestore.contracts import (
     FaceObservation,
     Frame,
 )
-from vidrestore.core.cuts import Thumbnail, find_cuts, luma_thumbnail
+from vidrestore.core.cuts import LONGEST_PAUSE_TICKS, Thumbnail, find_cuts, luma_thumbnail
 from vidrestore.core.geometry import compose, display_from_frame, similarity_transform
 from vidrestore.core.views import to_display, upright_view, view_size
 from vidrestore.core.warping import crop_from_planes
 from vidrestore.settings import DetectSettings
 
-_LONGEST_PAUSE = 12
-"""Ticks without a picture after which nothing is carried over from before."""
 _LEAST_SPREAD = 0.12
 """RMS distance of the landmarks from their centre, in heights of the box; about 0.2 on a face,
 frontal or profile. Below this they lie in a heap, as they do where the detector is mistaken."""
@@ -53,8 +52,6 @@ def detect_faces(
     due: list[Frame] = []
     previous = 0  # the first frame is a cut, and due as such
     for frame, is_cut in _with_cuts(frames):
-        # where pictures are missing, what comes is a shot of its own
-        is_cut = is_cut or frame.tick - previous > _LONGEST_PAUSE
         is_due = is_cut or previous // settings.every != frame.tick // settings.every
         previous = frame.tick
         if (
@@ -73,6 +70,24 @@ def detect_faces(
 
 
 def _with_cuts(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Say of each frame whether a shot begins; where pictures are missing one does.
+
+    What is before a pause and what is behind it are judged apart, so that no more of the film than
+    a few pictures has a say.
+    """
+    number, previous = 0, 0
+
+    def stretch(frame: Frame) -> int:
+        nonlocal number, previous
+        number += frame.tick - previous > LONGEST_PAUSE_TICKS
+        previous = frame.tick
+        return number
+
+    for _, together in groupby(frames, stretch):
+        yield from _cuts_in(together)
+
+
+def _cuts_in(frames: Iterator[Frame]) -> Iterator[tuple[Frame, bool]]:
     held: deque[Frame] = deque()
 
     def thumbnails() -> Iterator[Thumbnail]:

@@ -45,7 +45,8 @@ def warmup_ticks(*, with_identity: bool = False) -> tuple[int, int]:
     Args:
         with_identity: An embedder is installed.
     """
-    return gates.warmup_ticks(with_identity=with_identity) + _REACH_TICKS, _REACH_TICKS
+    reach = _REACH_TICKS + 1  # ticks are rounded
+    return gates.warmup_ticks(with_identity=with_identity) + reach, reach
 
 
 def steady_faces(
@@ -81,6 +82,7 @@ def steady_faces(
         while num_done < len(held) and _is_ready(held, num_done, reach):
             yield steadier.finish(held, num_done, reach)
             num_done += 1
+        steadier.forget(held[num_done].tick if num_done < len(held) else held[-1].tick)
         while num_done > _KEPT:
             held.popleft()
             num_done -= 1
@@ -156,10 +158,13 @@ class _Steadier:
             if self._settings.gates:
                 keeper = self._keepers.setdefault(number, GateKeeper())
                 keeper.add(held.tick, self._measure(item, face, texture, keeper))
-        gone = [k for k, keeper in self._keepers.items() if keeper.is_stale(held.tick)]
+        return held
+
+    def forget(self, tick: int) -> None:
+        """Drop the gates of faces that no frame from ``tick`` on asks for."""
+        gone = [number for number, keeper in self._keepers.items() if keeper.is_stale(tick)]
         for number in gone:
             del self._keepers[number]
-        return held
 
     def _measure(
         self, item: RestoredFrame, face: RestoredFace, texture: Texture, keeper: GateKeeper
@@ -185,8 +190,7 @@ class _Steadier:
         self, held: Sequence[_Held], k: int, face: RestoredFace, reach: int
     ) -> RestoredFace:
         number = face.aligned.track.track_id
-        # gates know a frame once the next one has come, if any may be awaited
-        last = k + min(1, reach)
+        last = k + reach
         near = [j for j, other in enumerate(held) if _are_near(held[k], other)]
         # where a shot begins or ends within the window, its first or last frame is repeated
         window = np.clip(range(last - FADE_FRAMES + 1, last + 1), near[0], near[-1])
@@ -217,9 +221,11 @@ class _Steadier:
         here = textures[k]
         assert here is not None
         first = last = k
-        while first > max(0, k - REACH) and _is_linked(textures[first]):
+        near = range(max(0, k - REACH), min(len(held), k + reach + 1))
+        is_near = {j: _are_near(held[k], held[j]) for j in near}
+        while is_near.get(first - 1, False) and _is_linked(textures[first]):
             first -= 1
-        while last < min(len(held) - 1, k + reach) and _is_linked(textures[last + 1]):
+        while is_near.get(last + 1, False) and _is_linked(textures[last + 1]):
             last += 1
         window = [t for t in textures[first : last + 1] if t is not None]
         average = self._filter.steadied(window, k - first)

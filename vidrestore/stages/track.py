@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from vidrestore.contracts import DetectedFrame, FaceEmbedder, TrackedFrame
-from vidrestore.core.cuts import LOOKAHEAD_FRAMES
+from vidrestore.core.cuts import LOOKAHEAD_TICKS
 from vidrestore.core.tracking import FaceTracker, Shot, memory_ticks
 from vidrestore.settings import DetectSettings, TrackSettings
 
@@ -24,7 +24,7 @@ def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int
     block = max(1, track.lookahead)
     # who is who is told by where a face went and by how it looked, each as long as it is remembered
     before = 2 * memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames + detect.every
-    return before, block + horizon + detect.every + LOOKAHEAD_FRAMES
+    return before, block + horizon + detect.every + LOOKAHEAD_TICKS
 
 
 def track_faces(

@@ -70,8 +70,8 @@ def load_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None
         raise WeightsError(f"cannot read the checkpoint {path}: {error}") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise WeightsError(f"{path} is no checkpoint of vidrestore train: use it as init instead")
-    _check_shapes(path, state["config"], as_tables(config))
     try:
+        _check_shapes(path, state["config"], as_tables(config))
         learners.generator.network.load_state_dict(state["g"])
         learners.average.load_state_dict(state["g_ema"])
         learners.discriminator.load_state_dict(state["d"])

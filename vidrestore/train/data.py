@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,8 @@ def batches(
         batch_sampler=numbers,
         num_workers=config.workers,
         worker_init_fn=_begin_worker,
+        # a fork would copy the locks of threads that it does not copy
+        multiprocessing_context="spawn" if config.workers else None,
         generator=torch.Generator(),  # else it draws from torch's own random numbers
     )
     for damaged, clean in loader:
@@ -213,7 +216,7 @@ def _read_shard(path: Path) -> dict[str | None, npt.NDArray[np.uint8]]:
         else:
             with np.load(path, allow_pickle=False) as file:
                 arrays.update({name: file[name] for name in file.files})
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         logger.debug("%s: %s", path, error)
         return {}
     is_good = [a.dtype == np.uint8 and a.ndim == 4 and a.shape[3] == 3 and a.shape[1] == a.shape[2]

@@ -70,6 +70,9 @@ def train(config: TrainConfig, *, resume: bool | None = None) -> Path:
         if resume:
             load_checkpoint(folder / LATEST, learners, config)
             logger.info("going on after step %d", learners.step)
+        if learners.step >= config.optimiser.steps:
+            logger.info("all %d steps are done", config.optimiser.steps)
+            return folder / MODEL
         processes.take_over(learners.generator.state_dict().values())
         step = TrainingStep(config, learners, processes)
         run = _Run(config, learners, processes, faces)

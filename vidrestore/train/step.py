@@ -149,8 +149,9 @@ class TrainingStep:
         optimiser = learners.discriminator_optimiser
         optimiser.zero_grad()
         torch.autograd.backward(learners.scaler.scale(total))
-        learners.scaler.unscale_(optimiser)
+        # averaged first, so that all processes see the same overflow
         self._processes.average_gradients(learners.discriminator.parameters())
+        learners.scaler.unscale_(optimiser)
         learners.scaler.step(optimiser)
         return told
 
@@ -161,8 +162,8 @@ class TrainingStep:
         optimiser = learners.generator_optimiser
         optimiser.zero_grad()
         torch.autograd.backward(learners.scaler.scale(total))
-        learners.scaler.unscale_(optimiser)
         self._processes.average_gradients(parameters)
+        learners.scaler.unscale_(optimiser)
         norm = nn.utils.clip_grad_norm_(parameters, clip or math.inf).item()
         if not learners.scaler.is_enabled():  # with it, a step that overflows is left out
             self._require_finite(norm, "gradient")
