@@ -141,7 +141,7 @@ def test_the_report_of_a_run_that_went_on_counts_the_whole_film(film, tmp_path, 
     for key in ("written", "with_faces", "painted", "faces"):
         assert result.report.frames[key] == once.report.frames[key]
     assert result.report.cuts == once.report.cuts
-    assert len(result.report.tracks) == len(once.report.tracks) > 1
+    assert len(result.report.tracks) == len(once.report.tracks) > 0
     for track, same in zip(result.report.tracks, once.report.tracks, strict=True):
         for name in ("id", "start_seconds", "end_seconds", "num_frames", "num_detections"):
             assert getattr(track, name) == getattr(same, name)

@@ -59,7 +59,10 @@ def fake_networks(
     facts: Mapping[str, Any] = FACTS,
     segment_seconds: tuple[float, float] = SEGMENT_SECONDS,
 ) -> Iterator[None]:
-    """Let jobs use stand-ins for the networks, and short segments."""
+    """Let jobs use stand-ins for the networks, and short segments.
+
+    The gates stand open: none would let a negative pass.
+    """
 
     @contextmanager
     def loaded(
@@ -73,6 +76,7 @@ def fake_networks(
             ("vidrestore.jobs.restore.loaded_networks", loaded),
             ("vidrestore.media.write.SHORTEST_SECONDS", segment_seconds[0]),
             ("vidrestore.media.write.LONGEST_SECONDS", segment_seconds[1]),
+            ("vidrestore.core.gates.GateKeeper.openness", lambda *_: (1.0, None)),
         ):
             stack.enter_context(patch(target, value))
         yield
