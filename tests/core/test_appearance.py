@@ -90,14 +90,20 @@ def test_few_looks_are_described_in_an_encounter():
 
 
 def test_who_comes_where_somebody_left_is_somebody_else():
-    leaves = lambda t: 200 if t <= 30 else None  # noqa: E731
-    comes = lambda t: 225 if t >= 36 else None  # noqa: E731
+    def leaves(t):
+        return 200 if t <= 30 else None
+
+    def comes(t):
+        return 225 if t >= 36 else None
+
     assert sorted(owners([leaves, comes], FakeEmbedder()).values()) == [{0}, {1}]
     assert {0, 1} in owners([leaves, comes], None).values()
 
 
 def test_who_comes_back_far_from_where_he_was_is_known_again():
-    jumps = lambda t: None if 30 < t < 39 else 100 if t <= 30 else 400  # noqa: E731
+    def jumps(t):
+        return None if 30 < t < 39 else 100 if t <= 30 else 400
+
     assert list(owners([jumps], FakeEmbedder()).values()) == [{0}]
     assert len(owners([jumps], None)) == 2
 

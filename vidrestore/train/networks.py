@@ -39,7 +39,7 @@ class Learners:
     num_pictures: int = 0
     """Pictures seen by all processes together."""
     seconds: float = 0.0
-    """Time spent, in all sessions."""
+    """Time spent, interruptions left out."""
 
 
 def build_learners(config: TrainConfig, device: torch.device) -> Learners:
