@@ -1,6 +1,7 @@
 # make run    set up, restore the sample, say where the result is
 # make test   set up, pass the tests (minutes); make test-slow: those left out (minutes more);
 #             make test-extras: install what is optional, and pass the tests that need it
+#             make test-browser: the same for the page; needs a Chromium
 # make check  style, types, layers
 # make bench  measure the networks and the whole path on this machine
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: run test test-slow test-extras test-gpu check bench clean
+.PHONY: run test test-slow test-extras test-browser test-gpu check bench clean
 
 $(VENV)/.ready: pyproject.toml
 	@echo "Setting up $(VENV): some minutes, and about 7 GB of disk, nearly all of it PyTorch."
@@ -36,6 +37,10 @@ test-extras: $(VENV)/.ready-dev
 	$(BIN)/python -m pip install --quiet --editable '.[metrics,identity,train]'
 	VIDRESTORE_REQUIRE="$(VIDRESTORE_REQUIRE),metrics,identity,stlpips" \
 	$(BIN)/python -m pytest tests/evaluate tests/train tests/core/test_appearance.py
+
+test-browser: $(VENV)/.ready-dev
+	$(BIN)/python -m pip install --quiet --editable '.[web,browser]'
+	VIDRESTORE_REQUIRE="$(VIDRESTORE_REQUIRE),browser" $(BIN)/python -m pytest tests/web
 
 test-gpu: $(VENV)/.ready-dev
 	VIDRESTORE_REQUIRE=gpu $(BIN)/python -m pytest -m gpu

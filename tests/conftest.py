@@ -19,7 +19,7 @@ def skip_or_fail(what: str, reason: str) -> None:
     """Skip, unless VIDRESTORE_REQUIRE names ``what``: then its absence is a failure."""
     if what in REQUIRED:
         pytest.fail(f"{what} is required (VIDRESTORE_REQUIRE) but {reason}")
-    pytest.skip(f"{what}: {reason}")
+    pytest.skip(f"{what}: {reason}", allow_module_level=True)
 
 
 @pytest.fixture(scope="session")

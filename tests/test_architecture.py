@@ -17,10 +17,11 @@ def test_no_module_is_named_like_one_of_the_standard_library():
     assert not names & sys.stdlib_module_names
 
 
-def test_the_eight_stages_are_the_eight_words():
+def test_the_nine_stages_are_the_nine_words():
     stages = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__"}
     assert stages == {
-        "decode", "detect", "track", "align", "restore", "steady", "blend", "encode",
+        "decode", "detect", "track", "align", "restore", "steady", "background",
+        "blend", "encode",
     }  # fmt: skip
 
 

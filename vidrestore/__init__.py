@@ -18,19 +18,38 @@ if TYPE_CHECKING:
         VidrestoreError,
         WeightsError,
     )
+    from vidrestore.jobs.batch import BatchResult, restore_folder
     from vidrestore.jobs.crops import restore_crops
-    from vidrestore.jobs.preview import Preview, preview_video
+    from vidrestore.jobs.id_photo import IdPhotoResult, make_id_photo
+    from vidrestore.jobs.photo import (
+        PhotoResult,
+        is_photograph,
+        photo_restorer,
+        restore_photo,
+        restore_pixels,
+    )
+    from vidrestore.jobs.preview import (
+        FramePreview,
+        Preview,
+        frame_before_after,
+        preview_frame,
+        preview_video,
+    )
     from vidrestore.jobs.progress import Progress
     from vidrestore.jobs.restore import restore_video
     from vidrestore.report import RestoreReport
     from vidrestore.settings import (
+        BatchSettings,
         BlendSettings,
+        Compare,
         Deinterlace,
         DetectSettings,
         EncodeSettings,
         FaceChoice,
+        IdPhotoSettings,
         ModelSettings,
         Moment,
+        PhotoSettings,
         Precision,
         ReadSettings,
         RestoreSettings,
@@ -44,16 +63,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchResult",
+    "BatchSettings",
     "BlendSettings",
+    "Compare",
     "Deinterlace",
     "DetectSettings",
     "DeviceError",
     "EncodeSettings",
     "FaceChoice",
+    "FramePreview",
+    "IdPhotoResult",
+    "IdPhotoSettings",
     "MediaError",
     "ModelSettings",
     "Moment",
     "OutputError",
+    "PhotoResult",
+    "PhotoSettings",
     "Precision",
     "Preview",
     "Progress",
@@ -69,8 +96,16 @@ __all__ = [
     "VidrestoreError",
     "WeightsError",
     "__version__",
+    "frame_before_after",
+    "is_photograph",
+    "make_id_photo",
+    "photo_restorer",
+    "preview_frame",
     "preview_video",
     "restore_crops",
+    "restore_folder",
+    "restore_photo",
+    "restore_pixels",
     "restore_video",
 ]
 
@@ -79,15 +114,23 @@ _HOMES = {
         "DeviceError", "MediaError", "OutputError", "SettingsError", "VidrestoreError",
         "WeightsError",
     ),
+    "vidrestore.jobs.batch": ("BatchResult", "restore_folder"),
     "vidrestore.jobs.crops": ("restore_crops",),
-    "vidrestore.jobs.preview": ("Preview", "preview_video"),
+    "vidrestore.jobs.id_photo": ("IdPhotoResult", "make_id_photo"),
+    "vidrestore.jobs.photo": (
+        "PhotoResult", "is_photograph", "photo_restorer", "restore_photo", "restore_pixels",
+    ),
+    "vidrestore.jobs.preview": (
+        "FramePreview", "Preview", "frame_before_after", "preview_frame", "preview_video",
+    ),
     "vidrestore.jobs.progress": ("Progress",),
     "vidrestore.jobs.restore": ("restore_video",),
     "vidrestore.report": ("RestoreReport",),
     "vidrestore.settings": (
-        "BlendSettings", "Deinterlace", "DetectSettings", "EncodeSettings", "FaceChoice",
-        "ModelSettings", "Moment", "Precision", "ReadSettings", "RestoreSettings", "Runtime",
-        "TimeSpan", "TrackChoice", "TrackSettings", "VideoCodec",
+        "BatchSettings",
+        "BlendSettings", "Compare", "Deinterlace", "DetectSettings", "EncodeSettings", "FaceChoice",
+        "IdPhotoSettings", "ModelSettings", "Moment", "PhotoSettings", "Precision", "ReadSettings",
+        "RestoreSettings", "Runtime", "TimeSpan", "TrackChoice", "TrackSettings", "VideoCodec",
     ),
 }  # fmt: skip
 

@@ -106,6 +106,9 @@ class Frame:
     """The decoder flagged damage."""
     is_key: bool = False
     """Decoding can begin here."""
+    cleaned: tuple[Plane, Plane, Plane] | None = None
+    """The same picture with noise taken off, if that was asked for: what faces are put into. They
+    are found in ``planes``, and restored from those."""
 
     def __post_init__(self) -> None:
         luma = self.planes[0]
@@ -213,6 +216,8 @@ class RestoredFrame:
     frame: Frame
     faces: tuple[RestoredFace, ...]
     is_cut: bool
+    background: Frame | None = None
+    """The picture that the faces are put into, which may be larger; None: the frame itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +228,8 @@ class PaintedRegion:
     top: int
     right: int
     bottom: int
-    """Half-open box [left, right) × [top, bottom) in frame pixels (luma samples); no sample of any
-    plane outside it was touched."""
+    """Half-open box [left, right) × [top, bottom) in pixels of the finished frame (luma samples);
+    no sample of any plane outside it was touched."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +238,8 @@ class BlendedFrame:
 
     frame: Frame
     original: Frame
-    """The picture as decoded; the same object as ``frame`` when no face was painted."""
+    """The picture as decoded; the same object as ``frame`` when no face was painted and the
+    background was left alone. Smaller than ``frame`` if that was enlarged."""
     faces: tuple[RestoredFace, ...]
     regions: tuple[PaintedRegion | None, ...]
     """For each of ``faces`` the region it was painted to; None where nothing was painted."""
@@ -288,6 +294,40 @@ class FaceEmbedder(Protocol):
         Args:
             chip: Shape (size, size, 3), uint8 RGB.
         """
+        ...
+
+
+class PictureModel(Protocol):
+    """Enhances whole pictures, one at a time."""
+
+    @property
+    def scale(self) -> int:
+        """How many times as wide and high its results are: 1, 2, 4 ..."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """Model, runtime and precision, for the report."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What happened that the user should know, one sentence each; grows during a run."""
+        ...
+
+    def enhance(self, picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Enhance a picture.
+
+        Args:
+            picture: Shape (H, W, 3), float32 RGB in [0, 1].
+
+        Returns:
+            Shape (scale·H, scale·W, 3), float32 RGB in [0, 1].
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the device."""
         ...
 
 

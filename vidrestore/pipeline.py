@@ -1,10 +1,11 @@
-"""READ THIS FIRST: the eight stages, wired in order.
+"""READ THIS FIRST: the nine stages, wired in order.
 
 ::
 
-    file → decode → detect → track → align → restore → steady → blend → encode → file
-                                                                          ↑
-                       original audio, subtitles, chapters, tags (packets, copied by the writer)
+    file → decode → detect → track → align → restore → steady → background → blend → encode → file
+                                                                                       ↑
+                                    original audio, subtitles, chapters, tags (packets, copied by
+                                    the writer)
 
 Each stage is a function from an iterator to an iterator: one item in, one item out, in order. What
 passes along each arrow is a dataclass of ``contracts.py``. The last iterator is pulled by the
@@ -27,6 +28,7 @@ from vidrestore.contracts import (
     FaceDetector,
     FaceEmbedder,
     FaceRestorer,
+    PictureModel,
     RestoredFrame,
     TrackedFrame,
 )
@@ -35,6 +37,7 @@ from vidrestore.runtime.executor import buffered
 from vidrestore.runtime.timing import StageClock
 from vidrestore.settings import RestoreSettings
 from vidrestore.stages.align import align_faces
+from vidrestore.stages.background import enhance_backgrounds
 from vidrestore.stages.blend import blend_faces
 from vidrestore.stages.decode import decode_frames
 from vidrestore.stages.detect import detect_faces
@@ -51,6 +54,8 @@ Item = TypeVar("Item")
 
 _DEPTH = 4
 """Items that each thread may be ahead of the next; 0 means the next one's thread."""
+_DEPTH_OF_LARGE = 1
+"""The same for finished pictures that are larger than the film's: 40 MB each at 4K and 10 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +95,12 @@ class Networks:
     restorer: FaceRestorer
     embedder: FaceEmbedder | None = None
     """None where none is installed."""
+    background: PictureModel | None = None
+    """None unless the user names one."""
+
+    def notes(self) -> list[str]:
+        """Return what happened on the device that the user should know, one sentence each."""
+        return [*self.restorer.notes, *(self.background.notes if self.background else ())]
 
 
 @contextmanager
@@ -120,9 +131,8 @@ def restoring(
     detector, restorer, embedder = networks.detector, networks.restorer, networks.embedder
     with ExitStack() as stack:
 
-        def ahead(items: Iterator[Item], name: str) -> Iterator[Item]:
-            depth = _DEPTH if settings.overlap else 0
-            return stack.enter_context(buffered(items, depth, name))
+        def ahead(items: Iterator[Item], name: str, depth: int = _DEPTH) -> Iterator[Item]:
+            return stack.enter_context(buffered(items, depth if settings.overlap else 0, name))
 
         rate = reader.info.video.nominal_rate
         near = span.widened(steady_ticks(with_identity=embedder is not None), rate)
@@ -139,6 +149,9 @@ def restoring(
 
         align = partial(align_faces, template=restorer.template, size=restorer.size)
         restore = partial(restore_faces, restorer=restorer)
+        enhance = partial(
+            enhance_backgrounds, settings=settings.background, model=networks.background
+        )
         blend = partial(
             blend_faces, settings=settings.blend, template=restorer.template, size=restorer.size
         )
@@ -163,5 +176,10 @@ def restoring(
         aligned = ahead(clock.measure("align", align, tracked), "align")
         restored = ahead(clock.measure("restore", restore, aligned), "restore")
         steadied = ahead(clock.measure("steady", steady, restored), "steady")
-        blended = ahead(clock.measure("blend", blend, steadied), "blend")
+        if settings.background.is_off and not settings.read.denoise:
+            blended = ahead(clock.measure("blend", blend, steadied), "blend")
+        else:
+            depth = _DEPTH if settings.background.upscale == 1 else _DEPTH_OF_LARGE
+            enhanced = ahead(clock.measure("background", enhance, steadied), "background", depth)
+            blended = ahead(clock.measure("blend", blend, enhanced), "blend", depth)
         yield clock.measure("encode", encode, blended)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from math import floor
 from pathlib import Path
+from types import MappingProxyType
 
 from vidrestore.errors import SettingsError
 
@@ -52,6 +55,38 @@ class Deinterlace(StrEnum):
     OFF = "off"
 
 
+DENOISE_LEVELS: Mapping[str, float] = MappingProxyType(
+    {"light": 0.33, "medium": 0.67, "strong": 1.0}
+)
+"""Names for how much of the noise is taken off."""
+
+UPSCALES = (Fraction(1), Fraction(3, 2), Fraction(2), Fraction(4))
+"""How many times as wide and high as the film the output may be."""
+
+
+def parse_denoise(text: str) -> float:
+    """Read ``light``, ``medium``, ``strong``, or a number from 0 to 1.
+
+    >>> parse_denoise("strong"), parse_denoise("0.5")
+    (1.0, 0.5)
+    """
+    if text in DENOISE_LEVELS:
+        return DENOISE_LEVELS[text]
+    if not re.fullmatch(r"\d*\.?\d+", text):
+        raise SettingsError(
+            f"cannot read '{text}' as an amount of denoising: use {', '.join(DENOISE_LEVELS)}, or "
+            "0 to 1"
+        )
+    return float(text)
+
+
+def parse_upscale(text: str) -> Fraction:
+    """Read a factor of enlargement: ``1``, ``1.5``, ``2`` or ``4``."""
+    if not re.fullmatch(r"\d+(\.\d+)?", text):
+        raise SettingsError(f"cannot read '{text}' as a factor: use 1, 1.5, 2 or 4")
+    return Fraction(text)
+
+
 class TrackChoice(StrEnum):
     """What becomes of the tracks of one kind that travel beside the pictures."""
 
@@ -61,6 +96,19 @@ class TrackChoice(StrEnum):
     """Copied; what the output cannot hold is an error."""
     NONE = "none"
     """Left out."""
+
+
+class Compare(StrEnum):
+    """How a preview shows before and after."""
+
+    SIDE = "side"
+    """Beside each other, before on the left; both as they are, sample for sample."""
+    SPLIT = "split"
+    """One picture, its left half before and its right half after."""
+    WIPE = "wipe"
+    """The same, but the join runs across the picture and back."""
+    FLIP = "flip"
+    """The whole picture, before and after in turns."""
 
 
 class Runtime(StrEnum):
@@ -150,8 +198,11 @@ class ReadSettings:
     deinterlace: Deinterlace = Deinterlace.AUTO
     fields: bool = False
     """Each field of an interlaced film becomes a picture of its own: twice as many a second."""
+    denoise: float = 0.0
+    """How much of the noise around the faces is taken off, 0..1; 0 leaves every sample alone."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.denoise <= 1, f"denoise is {self.denoise}: use 0 to 1")
         _require(
             not self.fields or self.deinterlace is not Deinterlace.OFF,
             "--fields says how to deinterlace: it cannot go with --deinterlace off",
@@ -213,6 +264,38 @@ class TrackSettings:
     def __post_init__(self) -> None:
         _require(0 <= self.lookahead <= 120, f"lookahead is {self.lookahead}: use 0 to 120")
         _require(0 <= self.fade_frames <= 60, f"fade-frames is {self.fade_frames}: use 0 to 60")
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundSettings:
+    """What becomes of the picture around the faces."""
+
+    model: Path | None = None
+    """A super-resolution or denoising network of the user's own; None leaves the picture alone."""
+    upscale: Fraction = Fraction(1)
+    """How many times as wide and high as the film the output is: 1, 1.5, 2 or 4."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.upscale in UPSCALES, f"upscale is {float(self.upscale):g}: use 1, 1.5, 2 or 4"
+        )
+
+    @property
+    def is_off(self) -> bool:
+        """The picture around the faces stays as it was decoded, or denoised."""
+        return self.model is None and self.upscale == 1
+
+    def choices(self, width: int, height: int) -> list[str]:
+        """Say how the output of that size comes about, in one sentence; none if it is as it was."""
+        if self.upscale == 1:
+            return []
+        how = "by Lanczos interpolation" if self.model is None else "with the background model"
+        return [f"the pictures are enlarged to {width}x{height} {how}"]
+
+    def size_of(self, width: int, height: int) -> tuple[int, int]:
+        """Return width and height of the output for those of the film; halves are rounded up."""
+        half = Fraction(1, 2)
+        return floor(width * self.upscale + half), floor(height * self.upscale + half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +361,7 @@ class RestoreSettings:
     model: ModelSettings = field(default_factory=ModelSettings)
     detect: DetectSettings = field(default_factory=DetectSettings)
     track: TrackSettings = field(default_factory=TrackSettings)
+    background: BackgroundSettings = field(default_factory=BackgroundSettings)
     blend: BlendSettings = field(default_factory=BlendSettings)
     encode: EncodeSettings = field(default_factory=EncodeSettings)
     resume: bool = True
@@ -288,3 +372,58 @@ class RestoreSettings:
     """False runs every stage on one thread: same frames, for finding faults."""
     record_landmarks: bool = False
     """Put the landmarks of every frame into the report."""
+    record_history: bool = False
+    """Put into the report what its page shows beside figures: small pictures of faces before and
+    after, and the courses of steadiness, speed and memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSettings:
+    """What is asked of photographs alone."""
+
+    aligned: bool = False
+    """The picture is a square crop of a face in the model's pose: none is looked for."""
+    crops: Path | None = None
+    """Folder that gets each face before and after, as the model sees it; made if need be."""
+
+
+class IdPhotoSize(StrEnum):
+    """Kinds of ID photos."""
+
+    ONE_INCH = "1in"
+    TWO_INCH = "2in"
+    PASSPORT = "35x45"
+
+
+class BackgroundColour(StrEnum):
+    """What an ID photo shows behind the person."""
+
+    WHITE = "white"
+    BLUE = "blue"
+    RED = "red"
+
+
+@dataclass(frozen=True, slots=True)
+class IdPhotoSettings:
+    """What an ID photo is to be like."""
+
+    size: IdPhotoSize = IdPhotoSize.PASSPORT
+    background: BackgroundColour = BackgroundColour.WHITE
+    matting: Path | None = None
+    """MODNet's weights; None takes those installed, else no network cuts the person out."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """Which files of a folder are restored, and how many at once."""
+
+    pattern: str | None = None
+    """Takes files whose name matches it (``*.mpg``); None: all films and photographs."""
+    recursive: bool = False
+    """Look into the folders below, too."""
+    jobs: int = 1
+    """How many are restored at once, each in a process of its own."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.jobs <= 64, f"jobs is {self.jobs}: use 1 to 64")
+        _require(self.pattern != "", "the pattern is empty: use one such as *.mpg, or none")

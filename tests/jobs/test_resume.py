@@ -15,9 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.fakes import landmarks_at, observation
 from tests.support.interlaced import Tape, moments, weave, write_tape
-from tests.support.job_runner import EIGHT_SECONDS, FACTS, fake_networks, run_faked
-from tests.support.synthetic import Clip, Sound, make_clip
+from tests.support.job_runner import (
+    EIGHT_SECONDS,
+    FACTS,
+    fake_networks,
+    run_faked,
+    trembling_face,
+)
+from tests.support.synthetic import Clip, Sound, drawn_number, make_clip
 from tests.support.witness import assert_same_film, audio_digests, video_times
 from vidrestore.errors import OutputError, SettingsError
 from vidrestore.jobs.restore import run_job
@@ -64,16 +71,25 @@ def whole(request, film, tmp_path_factory):
     return undisturbed(film, tmp_path_factory.mktemp("whole"), request.param)
 
 
-def cut_short(film, target, settings, num_frames):
+def cut_short(film, target, settings, num_frames, **stand_ins):
     """Run until some frames are written, then break off."""
 
     def stop(progress):
         if progress.num_frames_done - progress.num_frames_kept == num_frames:
             raise StopError
 
-    with fake_networks(), pytest.raises(StopError) as caught:
+    with fake_networks(**stand_ins), pytest.raises(StopError) as caught:
         run_job(film, target, settings, stop)
     return caught.value
+
+
+def people_who_come_and_go(image):
+    """One face throughout, one that is there twice."""
+    (face,) = trembling_face(image)
+    if drawn_number(image) not in (*range(30, 70), *range(110, 160)):
+        return (face,)
+    width = image.shape[1]
+    return face, observation(landmarks_at(width / 6, image.shape[0] / 3, width / 14))
 
 
 def manifests(target):
@@ -133,15 +149,18 @@ def test_a_run_may_be_cut_short_many_times(film, tmp_path, whole):
     assert_same_film(path, target)
 
 
-def test_the_report_of_a_run_that_went_on_counts_the_whole_film(film, tmp_path, whole):
-    settings, path, once = whole
-    target = tmp_path / path.name
-    cut_short(film, target, settings, 100)
-    result = run_faked(film, target, settings)
+def test_the_report_of_a_run_that_went_on_counts_the_whole_film(film, tmp_path):
+    with fake_networks(find=people_who_come_and_go):
+        once = run_job(film, tmp_path / "whole.mkv", LOSSLESS, None)
+    target = tmp_path / "out.mkv"
+    cut_short(film, target, LOSSLESS, 100, find=people_who_come_and_go)
+    with fake_networks(find=people_who_come_and_go):
+        result = run_job(film, target, LOSSLESS, None)
+    assert result.report.frames["kept"] > 0
     for key in ("written", "with_faces", "painted", "faces"):
         assert result.report.frames[key] == once.report.frames[key]
     assert result.report.cuts == once.report.cuts
-    assert len(result.report.tracks) == len(once.report.tracks) > 0
+    assert len(result.report.tracks) == len(once.report.tracks) == 3
     for track, same in zip(result.report.tracks, once.report.tracks, strict=True):
         for name in ("id", "start_seconds", "end_seconds", "num_frames", "num_detections"):
             assert getattr(track, name) == getattr(same, name)

@@ -21,7 +21,7 @@ from vidrestore.errors import (
     WeightsNotFoundError,
 )
 from vidrestore.models import weights as weights_module
-from vidrestore.models.registry import DETECTORS, RESTORERS, WeightsFile
+from vidrestore.models.registry import DETECTORS, MATTING, RESTORERS, WeightsFile
 from vidrestore.models.weights import (
     WeightsStore,
     fetch,
@@ -119,7 +119,7 @@ def test_a_missing_wheel_is_named():
 def test_the_list_says_what_is_there_and_whether_it_is_intact(user_folder):
     damaged = put(user_folder)
     rows = {row.spec.name: row for row in WeightsStore().installed()}
-    assert rows.keys() == RESTORERS.keys() | DETECTORS.keys()
+    assert rows.keys() == RESTORERS.keys() | DETECTORS.keys() | {MATTING.name}
     assert (rows["gpen-bfr-256"].path, rows["gpen-bfr-256"].is_intact) == (damaged, False)
     assert (rows["gpen-bfr-512"].path, rows["gpen-bfr-512"].is_intact) == (None, None)
     assert rows["vidrestore-lite-256"].is_intact is True

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,19 @@ def test_batches_are_filled_across_frames():
     restorer = FakeRestorer(batch_size=4)
     list(restore_faces((aligned(k, 1) for k in range(16)), restorer))
     assert restorer.batches == [4, 4, 4, 4]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_the_crops_of_a_repeated_picture_are_restored_once(batch_size):
+    restorer = FakeRestorer(negative, batch_size=batch_size)
+    frames = [
+        dataclasses.replace(aligned(k, 1), faces=aligned(k // 3 * 3, 1).faces) for k in range(12)
+    ]
+    items = list(restore_faces(iter(frames), restorer))
+    assert sum(restorer.batches) == 4
+    for item, source in zip(items, frames, strict=True):
+        assert item.faces[0].aligned is source.faces[0]
+        np.testing.assert_array_equal(item.faces[0].crop, negative(source.faces[0].crop))
 
 
 def test_two_batches_are_under_way_and_never_more():

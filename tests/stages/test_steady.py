@@ -71,6 +71,15 @@ def test_flicker_of_a_still_face_falls_with_the_setting(temporal, lookahead, sha
     assert flicker(out[3:-3]) / flicker(frames[3:-3]) == pytest.approx(share, rel=0.12)
 
 
+def test_without_averaging_and_gates_no_texture_is_worked_out(monkeypatch):
+    monkeypatch.setattr(steady.Texture, "of", lambda *_: pytest.fail("work that nobody asked for"))
+    frames = [restored_frame(k) for k in range(8)]
+    out = run(frames, BlendSettings(temporal=0, gates=False))
+    for before, after in zip(frames, out, strict=True):
+        np.testing.assert_array_equal(before.faces[0].crop, after.faces[0].crop)
+    assert strengths(out) == [1.0] * 8
+
+
 def test_the_crop_outside_of_the_mask_and_the_film_s_crop_stay():
     frames = [restored_frame(k) for k in range(6)]
     out = run(frames)

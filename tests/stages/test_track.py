@@ -55,6 +55,33 @@ def test_a_range_with_warmup_is_described_exactly_as_in_the_whole_film(start):
         assert part[tick].tracks[0].strength == whole[tick].tracks[0].strength
 
 
+@pytest.mark.parametrize("luma", [90, 91])
+def test_in_a_repeated_picture_nothing_has_moved(luma):
+    film = list(noisy_film(0, 100))
+    film[50] = dataclasses.replace(film[50], frame=repeated(film[49].frame, 50, luma))
+    there = {item.frame.tick: item.tracks[0].landmarks for item in follow(film)}
+    is_repeated = luma == 90
+    assert np.array_equal(there[49], there[50]) is is_repeated
+    assert not np.array_equal(there[48], there[49])
+
+
+def test_a_picture_that_stays_is_described_anew_in_each_block():
+    first = frame_at(0)
+    film = [dataclasses.replace(k, frame=repeated(first, k.frame.tick)) for k in noisy_film(0, 60)]
+    there = np.stack([item.tracks[0].landmarks for item in follow(film)])
+    moved = np.abs(np.diff(there, axis=0)).max(axis=(1, 2)) > 0
+    assert set(np.flatnonzero(moved) + 1) == {12, 24, 36, 48}
+
+
+def repeated(frame, tick, luma=90):
+    """The same picture once more, or one that differs from it in a single sample."""
+    plane = frame.planes[0].copy()
+    plane[-1, -1] = luma
+    return dataclasses.replace(
+        frame_at(tick), planes=(plane, *(p.copy() for p in frame.planes[1:]))
+    )
+
+
 def test_few_frames_are_held_back():
     taken = []
 

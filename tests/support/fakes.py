@@ -40,11 +40,12 @@ def frame_at(
     rate: int = 25,
     geometry: FrameGeometry | None = None,
 ) -> Frame:
-    """A grey frame of one brightness."""
+    """A grey frame of one brightness, with a mark in a corner that makes it unlike others."""
     geometry = geometry or FrameGeometry(width, height)
     width, height = geometry.width, geometry.height
     y = np.full((height, width), luma, np.uint8)
     c = np.full(((height + 1) // 2, (width + 1) // 2), 128, np.uint8)
+    c[-1, -1] = 96 + tick % 64
 
     def render(w: int, h: int) -> RGBImage:
         return np.full((h, w, 3), luma, np.uint8)

@@ -13,9 +13,7 @@ from tests.evaluate.faces import portrait
 from tests.train.tiny import tiny_config, write_faces
 from vidrestore.errors import SettingsError, WeightsCorruptError, WeightsNotFoundError
 from vidrestore.models.identity import MISSING, DlibIdentity, face_chip
-from vidrestore.models.installed import packaged_file
 from vidrestore.models.registry import Template, landmark_template
-from vidrestore.train import dlib_network
 from vidrestore.train.config import ModelConfig, as_tables, parse_config
 from vidrestore.train.dlib_file import read_weights
 from vidrestore.train.dlib_network import DlibIdentityLoss, installed_network
@@ -28,7 +26,7 @@ _FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 @pytest.fixture(scope="module")
 def weights_path():
-    path = packaged_file(_PACKAGE, _FILE, DlibIdentity.sha256)
+    path = DlibIdentity.weights_file()
     if path is None:
         skip_or_fail("metrics", "face-recognition-models is not installed")
     return path
@@ -198,7 +196,7 @@ def test_the_hash_is_checked_before_the_file_is_opened(tmp_path, monkeypatch, we
 
 
 def test_a_missing_package_is_named_with_what_to_do(monkeypatch):
-    monkeypatch.setattr(dlib_network, "packaged_file", lambda *_: None)
+    monkeypatch.setattr(DlibIdentity, "weights_file", lambda: None)
     with pytest.raises(WeightsNotFoundError, match=r"vidrestore\[train\]"):
         make_identity_loss("dlib", ModelConfig())
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from vidrestore import __version__
+from vidrestore.cli.batch import batch
 from vidrestore.cli.console import (
     ProgressBar,
-    as_time,
     complain,
     complain_notes,
     say,
@@ -30,11 +29,13 @@ from vidrestore.cli.options import (
     RestoreOptions,
     TalkOptions,
 )
+from vidrestore.cli.photo import photo, restore_as_photo
+from vidrestore.cli.previewing import preview
+from vidrestore.cli.report_file import check_report, summary, write_report
+from vidrestore.cli.reporting import report_app
 from vidrestore.cli.training import train_app
-from vidrestore.errors import OutputError, SettingsError, VidrestoreError
-
-if TYPE_CHECKING:  # the jobs load PyAV, which --help does not need
-    from vidrestore.report import RestoreReport
+from vidrestore.cli.web import web
+from vidrestore.errors import SettingsError, VidrestoreError
 
 _EXIT_INTERRUPTED = 130
 _EXIT_BUG = 70
@@ -59,6 +60,10 @@ weights_app = App(name="weights", help="List, fetch and verify models.", help_fo
 app.command(weights_app)
 app.command(evaluate_app)
 app.command(train_app)
+app.command(report_app)
+app.command(batch)
+app.command(photo)
+app.command(web)
 
 FilmIn = Annotated[Path, Parameter(name="IN", help="The film; it is only read.")]
 FilmOut = Annotated[Path, Parameter(name="OUT", help="The result: .mp4, .m4v, .mov or .mkv.")]
@@ -77,55 +82,26 @@ def restore(
 ) -> int:
     """Restore the faces of a film."""
     from vidrestore.jobs.restore import restore_video
+    from vidrestore.media.images import is_photograph
 
     span, model = span or RangeOptions(), model or ModelOptions()
     options, talk = options or RestoreOptions(), talk or TalkOptions()
     _hint_at_command(source)
+    if is_photograph(source):
+        return restore_as_photo(source, target, span, model, options, talk)
     with talking(talk):
         settings = options.settings(span.span(), model.settings())
-        _require_report(options)
-        _check_report_path(options.report, source, target, overwrite=options.overwrite)
+        check_report(options, source, target)
         with ProgressBar(talk.quiet) as progress:
             report = restore_video(source, target, settings, progress, leave_hanging)
-        _write_report(options.report, report.to_json())
+        write_report(options.report, report.to_json())
         if not talk.quiet:
-            say(f"{target}: {_summary(report)}")
+            say(f"{target}: {summary(report)}")
     return 0
 
 
 app.command(restore, name="restore", show=False)
-
-
-@app.command
-def preview(
-    source: FilmIn,
-    target: Annotated[
-        Path | None, Parameter(name="OUT", help="Default: NAME-preview-START.mp4 beside IN.")
-    ] = None,
-    /,
-    *,
-    span: RangeOptions | None = None,
-    model: ModelOptions | None = None,
-    options: RestoreOptions | None = None,
-    talk: TalkOptions | None = None,
-) -> int:
-    """Show a range before and after, and estimate the full run."""
-    from vidrestore.jobs.preview import preview_video
-
-    span, model = span or RangeOptions(), model or ModelOptions()
-    options, talk = options or RestoreOptions(), talk or TalkOptions()
-    with talking(talk):
-        settings = options.settings(span.span(), model.settings())
-        _require_report(options)
-        _check_report_path(options.report, source, target, overwrite=options.overwrite)
-        with ProgressBar(talk.quiet) as progress:
-            made = preview_video(source, target, settings, progress, leave_hanging)
-        _write_report(options.report, made.report.to_json())
-        if not talk.quiet:
-            say(f"{made.path}: {_summary(made.report)}")
-            if made.seconds_for_film is not None:
-                say(f"the whole film would take about {as_time(made.seconds_for_film)}")
-    return 0
+app.command(preview)
 
 
 @app.command
@@ -267,55 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint_at_command(source: Path) -> None:
     """Tell a mistyped command from a missing film."""
-    names = ["preview", "inspect", "weights", "doctor"]
+    names = ["preview", "inspect", "photo", "batch", "weights", "doctor", "web", "report"]
     close = difflib.get_close_matches(source.name, names, n=1, cutoff=0.75)
     if close and not source.exists():
         raise SettingsError(f"there is no film '{source}'; did you mean 'vidrestore {close[0]}'?")
-
-
-def _check_report_path(
-    path: Path | None, source: Path, target: Path | None, *, overwrite: bool
-) -> None:
-    """Refuse, before the work begins, a report that could not be written or would do harm."""
-    if path is None:
-        return
-    for film in filter(None, (source, target)):
-        is_same = path.exists() and film.exists() and path.samefile(film)
-        if is_same or path.absolute() == film.absolute():
-            raise SettingsError(f"the report would replace the film {film}: give it another name")
-    if path.is_file() and not overwrite:
-        raise OutputError(f"the report {path} exists: use --overwrite to replace it")
-    is_new = not path.exists()
-    try:
-        path.open("ab").close()  # what is there stays until there is a new report
-        if is_new:
-            path.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
-
-
-def _require_report(options: RestoreOptions) -> None:
-    if options.report_landmarks and options.report is None:
-        raise SettingsError("--report-landmarks says what is in the report: add --report FILE")
-
-
-def _write_report(path: Path | None, text: str) -> None:
-    if path is None:
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
-
-
-def _summary(report: RestoreReport) -> str:
-    from vidrestore.cli.facts import held_back
-
-    frames, timings = report.frames, report.timings
-    faces = f"faces restored in {frames['painted']} of {frames['written']} frames"
-    if not frames["faces"]:
-        faces = f"no faces found; {frames['written']} frames passed through"
-    speed = f"{timings['wall_seconds']} s, {timings['frames_per_second']} frames/s"
-    return "; ".join([faces, *held_back(report.tracks), speed])

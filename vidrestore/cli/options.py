@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 
+from vidrestore.errors import SettingsError
 from vidrestore.settings import (
+    BackgroundColour,
+    BackgroundSettings,
     BlendSettings,
     Deinterlace,
     DetectSettings,
     EncodeSettings,
+    FaceChoice,
+    IdPhotoSettings,
+    IdPhotoSize,
     ModelSettings,
     Moment,
     Precision,
@@ -23,7 +29,9 @@ from vidrestore.settings import (
     TrackChoice,
     TrackSettings,
     VideoCodec,
+    parse_denoise,
     parse_faces,
+    parse_upscale,
 )
 
 _DEFAULT = RestoreSettings()
@@ -99,6 +107,17 @@ class ModelOptions:
 class RestoreOptions:
     """How faces are found, followed and shown, and how the film is written."""
 
+    denoise: Annotated[
+        str,
+        Parameter(group=MAIN, help="Take off noise: light, medium, strong, or 0 to 1."),
+    ] = f"{_DEFAULT.read.denoise:g}"
+    background: Annotated[
+        Path | None,
+        Parameter(group=MAIN, help="Model file for the whole picture (Real-ESRGAN ...)."),
+    ] = _DEFAULT.background.model
+    upscale: Annotated[str, Parameter(group=MAIN, help="Size of the output: 1, 1.5, 2 or 4.")] = (
+        str(_DEFAULT.background.upscale)
+    )
     strength: Annotated[
         float, Parameter(group=MAIN, help="0 changes nothing, 1 restores fully.")
     ] = _DEFAULT.blend.strength
@@ -190,7 +209,12 @@ class RestoreOptions:
         """
         return RestoreSettings(
             span=span,
-            read=ReadSettings(deinterlace=self.deinterlace, fields=self.fields),
+            read=ReadSettings(
+                deinterlace=self.deinterlace,
+                fields=self.fields,
+                denoise=parse_denoise(self.denoise),
+            ),
+            background=BackgroundSettings(self.background, parse_upscale(self.upscale)),
             model=model,
             detect=DetectSettings(every=self.detect_every, threshold=self.detect_threshold),
             track=TrackSettings(lookahead=self.lookahead),
@@ -213,7 +237,84 @@ class RestoreOptions:
             resume=self.resume,
             overlap=self.overlap,
             record_landmarks=self.report_landmarks,
+            record_history=self.report is not None,
         )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class PhotoOptions:
+    """How the faces of a photograph are found and shown, and what is made of it."""
+
+    strength: Annotated[
+        float, Parameter(group=MAIN, help="0 changes nothing, 1 restores fully.")
+    ] = _DEFAULT.blend.strength
+    faces: Annotated[FaceChoice, Parameter(group=MAIN, help="Whom to restore.")] = FaceChoice.ALL
+    aligned: Annotated[
+        bool,
+        Parameter(
+            group=MAIN, negative="", show_default=False, help="IN is a face in the model's pose."
+        ),
+    ] = False
+    id_photo: Annotated[
+        Literal["1in", "2in", "35x45"] | None,
+        Parameter(group=MAIN, help="Make an ID photo of that size."),
+    ] = None
+    background_colour: Annotated[
+        BackgroundColour | None, Parameter(group=MAIN, help="Of the ID photo (white).")
+    ] = None
+    crops: Annotated[
+        Path | None, Parameter(group=OUTPUT, help="Folder for the faces before and after.")
+    ] = None
+    overwrite: Annotated[
+        bool,
+        Parameter(
+            group=OUTPUT, negative="", show_default=False, help="Replace an existing output."
+        ),
+    ] = _DEFAULT.encode.overwrite
+    matting: Annotated[
+        Path | None, Parameter(group=EXPERT, help="MODNet's weights, for the ID photo.")
+    ] = None
+    detect_threshold: Annotated[float, Parameter(group=EXPERT, help="Least confidence, 0..1.")] = (
+        _DEFAULT.detect.threshold
+    )
+    gates: Annotated[
+        bool,
+        Parameter(
+            group=EXPERT, show_default=False, help="Hold back faces that are sharp, covered ..."
+        ),
+    ] = _DEFAULT.blend.gates
+
+    def settings(self, model: ModelSettings) -> RestoreSettings:
+        """Return the settings that photographs share with films.
+
+        Raises:
+            SettingsError: An option is out of its range.
+        """
+        return RestoreSettings(
+            model=model,
+            detect=DetectSettings(threshold=self.detect_threshold),
+            blend=BlendSettings(strength=self.strength, faces=self.faces, gates=self.gates),
+            encode=EncodeSettings(overwrite=self.overwrite),
+        )
+
+    def id_photo_settings(self) -> IdPhotoSettings | None:
+        """Return what an ID photo is to be like; None if none is asked for.
+
+        Raises:
+            SettingsError: Options contradict each other.
+        """
+        if self.id_photo is None:
+            if self.background_colour is not None or self.matting is not None:
+                raise SettingsError(
+                    "--background-colour and --matting are for ID photos: add --id-photo 1in, "
+                    "2in or 35x45"
+                )
+            return None
+        if self.aligned or self.crops is not None:
+            raise SettingsError("--id-photo cannot go with --aligned or --crops")
+        colour = self.background_colour or BackgroundColour.WHITE
+        return IdPhotoSettings(IdPhotoSize(self.id_photo), colour, self.matting)
 
 
 @Parameter(name="*")

@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vidrestore.contracts import RGBImage
 from vidrestore.core.portraits import PORTRAIT_SIZE, FoundFace
-
-Colour = tuple[int, int, int]
+from vidrestore.jobs.drawing import BACKGROUND, BRIGHT, SOFT, clock_time, png_of, write_text
 
 _COLUMNS, _ROWS = 3, 6
 _PORTRAITS = 3
@@ -22,10 +20,9 @@ _LABEL = 40
 _HEADER = 48
 _CELL_WIDTH = _PORTRAITS * PORTRAIT_SIZE + (_PORTRAITS - 1) * _GAP
 _CELL_HEIGHT = _LABEL + PORTRAIT_SIZE
-_BACKGROUND, _EMPTY = 24, 40
+_EMPTY = 40
 _WELL_LIT, _MOST_LIGHT = 130.0, 4.0
 """Brightness that dark faces are brought to, and the largest factor."""
-_BRIGHT, _SOFT = (255, 255, 255), (190, 190, 190)
 
 
 def sheet_path(faces_path: Path, page: int) -> Path:
@@ -51,8 +48,7 @@ def draw_sheets(faces: Sequence[FoundFace], title: str) -> list[bytes]:
         many = "1 face" if len(faces) == 1 else f"{len(faces)} faces"
         header = f"{title}: {many}" + (f", page {k + 1} of {num_pages}" if num_pages > 1 else "")
         sheet = _draw(faces[k * size : (k + 1) * size], header)
-        _, coded = cv2.imencode(".png", np.ascontiguousarray(sheet[:, :, ::-1]))
-        pages.append(coded.tobytes())
+        pages.append(png_of(sheet))
     return pages
 
 
@@ -61,14 +57,16 @@ def _draw(faces: Sequence[FoundFace], header: str) -> RGBImage:
     rows = math.ceil(len(faces) / columns)
     width = _MARGIN + columns * (_CELL_WIDTH + _MARGIN)
     height = _HEADER + rows * (_CELL_HEIGHT + _MARGIN) + (0 if rows else _MARGIN)
-    sheet = np.full((height, max(width, 2 * _CELL_WIDTH), 3), _BACKGROUND, np.uint8)
-    _write(sheet, header, (_MARGIN, 32), 0.7, _BRIGHT)
+    sheet = np.full((height, max(width, 2 * _CELL_WIDTH), 3), BACKGROUND, np.uint8)
+    write_text(sheet, header, (_MARGIN, 32), 0.7, BRIGHT)
     for face, (left, top) in zip(faces, _corners(columns), strict=False):
         seen = face.known.seen
-        _write(sheet, str(face.known.face_id), (left, top + 32), 1.1, _BRIGHT)
-        span = f"{_clock(seen[0, 0])} - {_clock(seen[-1, 0])}"
+        write_text(sheet, str(face.known.face_id), (left, top + 32), 1.1, BRIGHT)
+        span = f"{clock_time(seen[0, 0])} - {clock_time(seen[-1, 0])}"
         text = f"{span}   {np.median(seen[:, 3]):.0f} px"
-        _write(sheet, text, (left + 24 * len(str(face.known.face_id)) + 12, top + 30), 0.55, _SOFT)
+        write_text(
+            sheet, text, (left + 24 * len(str(face.known.face_id)) + 12, top + 30), 0.55, SOFT
+        )
         for k in range(_PORTRAITS):
             x = left + k * (PORTRAIT_SIZE + _GAP)
             area = sheet[top + _LABEL :, x:][:PORTRAIT_SIZE, :PORTRAIT_SIZE]
@@ -91,22 +89,3 @@ def _corners(columns: int) -> Iterator[tuple[int, int]]:
             _MARGIN + column * (_CELL_WIDTH + _MARGIN),
             _HEADER + row * (_CELL_HEIGHT + _MARGIN),
         )
-
-
-def _write(sheet: RGBImage, text: str, at: tuple[int, int], scale: float, colour: Colour) -> None:
-    shown = text.encode("ascii", "replace").decode()  # what the font has
-    thick = 2 if scale >= 0.7 else 1
-    cv2.putText(sheet, shown, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
-
-
-def _clock(seconds: float) -> str:
-    """Write a time as a player shows it, with tenths.
-
-    >>> _clock(3725.25)
-    '1:02:05.2'
-    """
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    end = f"{rest // 10:02}.{rest % 10}"
-    return f"{hours}:{minutes:02}:{end}" if hours else f"{minutes}:{end}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import platformdirs
 
-from vidrestore.contracts import FaceDetector, FaceRestorer
+from vidrestore.contracts import FaceDetector, FaceRestorer, PictureModel
 from vidrestore.errors import DeviceError, WeightsCorruptError
 from vidrestore.models.choice import pick_detector, pick_restorer
 from vidrestore.models.identity import DlibIdentity
@@ -110,6 +110,25 @@ def loaded_detector(
         detector.close()
 
 
+@contextmanager
+def _optional_background(
+    settings: RestoreSettings,
+) -> Iterator[tuple[PictureModel | None, dict[str, Any], list[str]]]:
+    """Load the user's network for whole pictures, if there is one."""
+    path = settings.background.model
+    if path is None:
+        yield None, {}, []
+        return
+    from vidrestore.models.background import load_picture_model  # late: PyTorch takes seconds
+
+    model = load_picture_model(path, device=settings.model.device)
+    facts = {"name": path.name, "sha256": sha256_of(path), "runs_as": model.description}
+    try:
+        yield model, {"background": facts}, [f"background: {model.description}"]
+    finally:
+        model.close()
+
+
 def load_embedder() -> tuple[DlibIdentity | None, str]:
     """Load what tells people apart, if it is installed.
 
@@ -133,6 +152,7 @@ def loaded_networks(
     """Load all networks; see ``loaded_restorer``."""
     embedder, why = load_embedder()
     with (
+        _optional_background(settings) as (background, background_facts, background_choices),
         loaded_restorer(chosen, settings.model) as (restorer, restorer_facts, restorer_choices),
         loaded_detector(chosen, settings.model, settings.detect) as (
             detector,
@@ -143,8 +163,9 @@ def loaded_networks(
         facts = {"restorer": restorer_facts, "detector": detector_facts}
         if embedder is not None:
             facts["embedder"] = {"name": embedder.description, "sha256": embedder.sha256}
-        choices = [*restorer_choices, *detector_choices, why]
-        yield Networks(detector, restorer, embedder), facts, choices
+        facts |= background_facts
+        choices = [*restorer_choices, *detector_choices, *background_choices, why]
+        yield Networks(detector, restorer, embedder, background), facts, choices
 
 
 def _facts(

@@ -21,6 +21,7 @@ from vidrestore.jobs.progress import OnProgress, Progress
 from vidrestore.jobs.resuming import describe_job, keeping, state_of, take_up
 from vidrestore.jobs.space import check_space
 from vidrestore.media.decoding import Damage
+from vidrestore.media.plan import resized
 from vidrestore.media.read import VideoReader
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span, restoring
@@ -28,6 +29,7 @@ from vidrestore.report import (
     SCHEMA_VERSION,
     FrameRecorder,
     RestoreReport,
+    RunHistory,
     describe_machine,
     describe_times,
     describe_versions,
@@ -121,10 +123,11 @@ def run_job(
     with VideoReader(source, settings.read) as reader:
         span = seconds_of(settings.span, reader)
         clock = StageClock()
+        film = resized(reader.info, settings.background)
         with (
             VideoWriter(
                 target,
-                reader.info,
+                film,
                 settings.encode,
                 start_seconds=span.start,
                 end_seconds=span.stop,
@@ -132,8 +135,19 @@ def run_job(
             keeping(writer, target),
         ):
             num_notes = len(writer.notes)
-            size, tight = check_space(target, reader.info, settings.encode, _length(span, reader))
-            choices = [*chosen.choices, *reader.notes, *filter(None, [size])]
+            room, tight = check_space(
+                target,
+                reader.info,
+                settings.encode,
+                _length(span, reader),
+                float(settings.background.upscale**2),
+            )
+            choices = [
+                *chosen.choices,
+                *reader.notes,
+                *settings.background.choices(film.video.width, film.video.height),
+                *filter(None, [room]),
+            ]
             planned = [*writer.notes, *filter(None, [tight])]
             with loaded_networks(chosen, settings) as (networks, facts, network_choices):
                 choices += network_choices
@@ -143,9 +157,13 @@ def run_job(
                 job = describe_job(source, settings, facts, faces.digest) if is_kept else None
                 earlier = take_up(writer, job, span, resume=settings.resume)
                 reader.is_damaged = earlier.damage.is_visible
-                recorder = FrameRecorder(settings.record_landmarks, earlier.frames)
+                recorder = FrameRecorder(
+                    settings.record_landmarks,
+                    earlier.frames,
+                    RunHistory(settings.blend.strength) if settings.record_history else None,
+                )
                 seen = _Seen(reader, earlier.damage)
-                writer.state = partial(state_of, recorder, seen.damage)
+                writer.state = partial(state_of, recorder, seen.damage, seen.places)
 
                 def write(items: Iterator[BlendedFrame]) -> Iterator[BlendedFrame]:
                     return encode(items, writer)
@@ -160,13 +178,17 @@ def run_job(
                     _require_frames(recorder, reader, settings.span)
                     with clock.busy("encode"):
                         writer.close()
-                device_notes = list(networks.restorer.notes)
+                device_notes = networks.notes()
         wall_seconds = time.perf_counter() - started
         damage = seen.damage(to_the_end=span.stop is None)
         late = [*writer.notes[num_notes:], *device_notes, *damage.sentences(), *faces.notes()]
         _tell([], late)
-        num_done = recorder.num_frames - earlier.num_frames
-        timings = describe_times(clock.times(), wall_seconds, started - begun, num_done)
+        timings = describe_times(
+            clock.times(),
+            wall_seconds,
+            started - begun,
+            recorder.num_frames - earlier.num_frames,
+        )
         report = RestoreReport(
             schema_version=SCHEMA_VERSION,
             versions=describe_versions(),
@@ -181,6 +203,8 @@ def run_job(
             timings={**timings, "peak_memory_bytes": peak_memory_bytes()},
             choices=choices,
             warnings=[*planned, *late],
+            damage=recorder.damage,
+            history=None if recorder.history is None else recorder.history.to_plain(),
         )
         return JobResult(report, clock.times(), wall_seconds, num_frames_in(reader, Span()))
 
@@ -193,6 +217,7 @@ class _Seen:
         self._reader, self._earlier = reader, earlier
         self._first: int | None = None
         self._last: int | None = None
+        self._told: int | None = None
 
     def add(self, pts: int) -> None:
         """Take note of the next frame."""
@@ -204,6 +229,14 @@ class _Seen:
             return self._earlier
         last = None if to_the_end else self._last
         return self._earlier.plus(self._reader.damage_between(self._first, last))
+
+    def places(self) -> list[tuple[float, str]]:
+        """Return where something was wrong, up to the latest frame and since the last call."""
+        if self._first is None or self._last is None:
+            return []
+        after = self._first - 1 if self._told is None else self._told
+        self._told = self._last
+        return list(self._reader.damaged_places(after, self._last))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from vidrestore.jobs.faces_file import identify
 from vidrestore.media.decoding import Damage
 from vidrestore.media.segments import LONGEST_SECONDS, SHORTEST_SECONDS
 from vidrestore.media.write import VideoWriter
+from vidrestore.models.weights import sha256_of
 from vidrestore.pipeline import Span
 from vidrestore.report import FrameRecorder, describe_versions, plain
 from vidrestore.settings import Moment, RestoreSettings
@@ -45,11 +46,15 @@ def describe_job(
 
 def _by_option(settings: RestoreSettings) -> dict[str, Any]:
     """Return what decides about the pictures, under the names a user knows."""
+    model = settings.background.model
     return {
         "--start": _exactly(settings.span.start),
         "--end": _exactly(settings.span.end),
         "--deinterlace": settings.read.deinterlace,
         "--fields": settings.read.fields,
+        "--denoise": settings.read.denoise,
+        "--background": None if model is None else sha256_of(model),
+        "--upscale": settings.background.upscale,
         "--strength": settings.blend.strength,
         "--temporal": settings.blend.temporal,
         "--gates": settings.blend.gates,
@@ -108,13 +113,19 @@ def take_up(
     return Earlier(kept.num_frames, frames, Damage(**kept.states[-1]["damage"]), rest)
 
 
-def state_of(recorder: FrameRecorder, damage: Callable[[], Damage]) -> dict[str, Any]:
+def state_of(
+    recorder: FrameRecorder,
+    damage: Callable[[], Damage],
+    places: Callable[[], Iterable[tuple[float, str]]],
+) -> dict[str, Any]:
     """Return what the next run must know if this one is cut short.
 
     Args:
         recorder: Of this run.
         damage: Returns what was wrong with the film up to the latest frame.
+        places: Returns where that was, since the last call.
     """
+    recorder.add_damage(places())
     return {"frames": recorder.state(), "damage": dataclasses.asdict(damage())}
 
 

@@ -17,7 +17,11 @@ _COPIES = 2
 
 
 def check_space(
-    target: Path, info: SourceInfo, settings: EncodeSettings, span_seconds: Fraction | None
+    target: Path,
+    info: SourceInfo,
+    settings: EncodeSettings,
+    span_seconds: Fraction | None,
+    enlargement: float = 1.0,
 ) -> tuple[str | None, str | None]:
     """Compare the room on the disk with what the output will take.
 
@@ -26,6 +30,7 @@ def check_space(
         info: The source.
         settings: How it is coded.
         span_seconds: Length of the range; None: the whole film.
+        enlargement: Pixels of the output for each of the source.
 
     Returns:
         The estimate as a sentence, and a warning if the room may not be enough; None each where
@@ -34,7 +39,7 @@ def check_space(
     Raises:
         OutputError: Even the least that can be expected does not fit.
     """
-    least, most = estimate_output_bytes(info, settings, span_seconds)
+    least, most = estimate_output_bytes(info, settings, span_seconds, enlargement)
     free = _room_for(target)
     if most == 0 or free is None:
         return None, None

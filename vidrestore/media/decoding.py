@@ -80,6 +80,17 @@ class Damage:
             found.append("the film ends earlier than its file says: it is cut off")
         return found
 
+    def kinds(self) -> list[str]:
+        """Say of what kinds it is, in a few words each."""
+        found = [
+            (self.bad_packets, "damaged packet left out"),
+            (self.lost_pictures, "pictures lost"),
+            (self.corrupt_frames, "damaged picture"),
+            (self.mended_times, "damaged time mended"),
+            (self.clock_restarts, "clock starts anew"),
+        ]
+        return [kind for count, kind in found if count]
+
     def forget_since(self, earlier: Damage) -> None:
         """Go back to an earlier count, because what was read since is not wanted."""
         self.bad_packets = earlier.bad_packets

@@ -56,22 +56,30 @@ class _Coder:
     presets: tuple[str, ...]
     extra: Mapping[str, str]
     needs_even_size: bool
+    largest: tuple[int, int]
+    """(width, height) beyond which it refuses to work."""
 
 
 _CODERS: Mapping[VideoCodec, _Coder] = MappingProxyType(
     {
-        VideoCodec.H264: _Coder("libx264", "H.264", 18, 51, "medium", _X26X_PRESETS, {}, True),
+        VideoCodec.H264: _Coder(
+            "libx264", "H.264", 18, 51, "medium", _X26X_PRESETS, {}, True,
+            (16384, 16384),
+        ),
         VideoCodec.H265: _Coder(
             "libx265", "H.265", 20, 51, "medium", _X26X_PRESETS,
             # its header names the machine's cores, which may change until a run is gone on with
             {"x265-params": "log-level=none:info=0"},
             True,
+            (65535, 65535),
         ),
         VideoCodec.AV1: _Coder(
-            "libsvtav1", "AV1", 28, 63, "6", tuple(str(n) for n in range(14)), {}, True
+            "libsvtav1", "AV1", 28, 63, "6", tuple(str(n) for n in range(14)), {}, True,
+            (16384, 8704),
         ),
         VideoCodec.FFV1: _Coder(
-            "ffv1", "FFV1", None, 0, None, (), {"level": "3", "slicecrc": "1"}, False
+            "ffv1", "FFV1", None, 0, None, (), {"level": "3", "slicecrc": "1"}, False,
+            (65535, 65535),
         ),
     }
 )  # fmt: skip
@@ -89,6 +97,8 @@ class Encoder:
     formats: frozenset[str]
     """Planar formats it takes."""
     needs_even_size: bool
+    largest: tuple[int, int]
+    """(width, height) beyond which it refuses to work."""
 
     def format_for(self, layout_name: str) -> str:
         """Choose the nearest format it takes: same chroma first, then no bits lost."""
@@ -127,6 +137,7 @@ def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
         options=_options(settings, coder),
         formats=_formats(coder),
         needs_even_size=coder.needs_even_size,
+        largest=coder.largest,
     )
     _try_out(encoder)
     return encoder
@@ -272,7 +283,7 @@ def add_video_stream(
 
 def _display_matrix(video: VideoTrack, geometry: FrameGeometry) -> tuple[int, ...] | None:
     same_size = (geometry.width, geometry.height) == (video.width, video.height)
-    if geometry.turn == video.turn and same_size:
+    if geometry.turn == video.turn and same_size and video.display_matrix is not None:
         return video.display_matrix
     if geometry.turn == _UPRIGHT:
         return None

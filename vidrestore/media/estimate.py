@@ -63,7 +63,10 @@ _TABLES_BYTES = 32_000
 
 
 def estimate_output_bytes(
-    info: SourceInfo, settings: EncodeSettings, span_seconds: Fraction | None
+    info: SourceInfo,
+    settings: EncodeSettings,
+    span_seconds: Fraction | None,
+    enlargement: float = 1.0,
 ) -> tuple[int, int]:
     """Estimate the size of the finished film.
 
@@ -71,6 +74,7 @@ def estimate_output_bytes(
         info: The source.
         settings: How it is coded.
         span_seconds: Length of the range that is restored; None: the whole film.
+        enlargement: Pixels of the output for each of the source.
 
     Returns:
         Least and most bytes to be expected. The most is for film with heavy grain; a source of
@@ -84,7 +88,7 @@ def estimate_output_bytes(
         return 0, 0
     file_bytes = info.path.stat().st_size if info.path.exists() else 0
     source_rate = 8 * file_bytes / whole if whole else 0.0
-    least, most = _picture_bit_rates(info, settings, source_rate)
+    least, most = _picture_bit_rates(info, settings, source_rate, enlargement)
     if settings.audio is not TrackChoice.NONE:
         for track in info.audio:
             low, high = _sound_bit_rates(track)
@@ -96,12 +100,13 @@ def estimate_output_bytes(
 
 
 def _picture_bit_rates(
-    info: SourceInfo, settings: EncodeSettings, source_rate: float
+    info: SourceInfo, settings: EncodeSettings, source_rate: float, enlargement: float
 ) -> tuple[float, float]:
     video, codec = info.video, settings.codec
     cost = _COSTS[codec]
     sampling, bits = sampling_and_bits(planar_name(video.pixel_format))
     samples = video.width * video.height * float(video.nominal_rate) * _CHROMA_COSTS[sampling]
+    samples *= enlargement
     depth = bits / 8
     if codec is VideoCodec.FFV1:
         return cost.least * samples * depth, cost.most * samples * depth**2
@@ -112,7 +117,7 @@ def _picture_bit_rates(
     most = min(cost.most * quality, _RAW_BITS) * samples * depth
     least = cost.least * min(quality, 1.0) * samples
     if source_rate:
-        most = min(most, _GROWTH * quality * source_rate)
+        most = min(most, _GROWTH * quality * source_rate * enlargement)
         least = max(least, _SHRINKAGE * min(quality, 1.0) * min(source_rate, most))
     return min(least, most), most
 

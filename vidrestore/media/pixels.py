@@ -235,8 +235,24 @@ class PictureConverter:
         )
 
 
+def rgb_of(frame: Frame, width: int, height: int) -> RGBImage:
+    """Show a frame's planes in RGB, painted ones too, where ``render_rgb`` shows the decoder's.
+
+    Args:
+        frame: Any frame.
+        width: Of the result, which is oriented as the frame is stored.
+        height: Likewise.
+    """
+    return _render(VideoReformatter(), picture_of(frame), frame.layout, width, height, _EXACT)
+
+
 def _render(
-    scaler: VideoReformatter, picture: VideoFrame, layout: PixelLayout, width: int, height: int
+    scaler: VideoReformatter,
+    picture: VideoFrame,
+    layout: PixelLayout,
+    width: int,
+    height: int,
+    interpolation: int = _FAST,
 ) -> RGBImage:
     rgb = scaler.reformat(
         picture,
@@ -245,7 +261,7 @@ def _render(
         "rgb24",
         src_colorspace=_matrix_of(layout).scaler,
         src_color_range=FULL_RANGE if layout.is_full_range else LIMITED_RANGE,
-        interpolation=_FAST,
+        interpolation=interpolation,
         threads=1,
     )
     return rgb.to_ndarray()  # type: ignore[return-value]  # rgb24 is uint8

@@ -20,7 +20,7 @@ from vidrestore.media.probe import (
     VideoTrack,
 )
 from vidrestore.media.sound import coded_channels
-from vidrestore.settings import EncodeSettings, TrackChoice, VideoCodec
+from vidrestore.settings import BackgroundSettings, EncodeSettings, TrackChoice, VideoCodec
 
 
 class TrackAction(StrEnum):
@@ -176,9 +176,10 @@ def plan_pictures(video: VideoTrack, encoder: Encoder, container: Container) -> 
     """Say what of the pictures cannot be kept as it is, or will not play everywhere.
 
     Raises:
-        OutputError: The encoder would flatten HDR to fewer bits.
+        OutputError: The encoder would flatten HDR to fewer bits, or the pictures are too large.
     """
     notes = []
+    _refuse_size(video, encoder)
     stored, travels = video.pixel_format, planar_name(video.pixel_format)
     coded = encoder.format_for(travels)
     changes_chroma = any(f"yuv{kind}{n}" in stored for kind in ("", "j") for n in (410, 411, 440))
@@ -208,6 +209,25 @@ def plan_pictures(video: VideoTrack, encoder: Encoder, container: Container) -> 
         )
     notes += _colour_notes(video, encoder, coded)
     return notes
+
+
+def resized(source: SourceInfo, background: BackgroundSettings) -> SourceInfo:
+    """Describe a film with its pictures in the size of the output."""
+    width, height = background.size_of(source.video.width, source.video.height)
+    if (width, height) == (source.video.width, source.video.height):
+        return source
+    # the matrix as stored shifts turned pictures by their old size: it is made anew
+    video = replace(source.video, width=width, height=height, display_matrix=None)
+    return replace(source, video=video)
+
+
+def _refuse_size(video: VideoTrack, encoder: Encoder) -> None:
+    if video.width > encoder.largest[0] or video.height > encoder.largest[1]:
+        width, height = encoder.largest
+        raise OutputError(
+            f"{encoder.title} takes pictures up to {width}x{height}, and these would be "
+            f"{video.width}x{video.height}: use a smaller --upscale, or --codec h265"
+        )
 
 
 def _loses_pixel_aspect(encoder: Encoder, container: Container) -> bool:

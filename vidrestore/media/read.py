@@ -1,7 +1,7 @@
 """A film becomes frames: in order, each with an exact time, from any moment on.
 
-Damage is counted and decoding goes on. Pictures of two fields are made whole; else nothing is
-filtered, and nothing is turned.
+Damage is counted and decoding goes on. Pictures of two fields are made whole, and noise is taken
+off a copy if asked; else nothing is filtered, and nothing is turned.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from vidrestore.contracts import Frame, FrameGeometry
 from vidrestore.errors import RangeError
 from vidrestore.media.decoding import Damage, Decoding
 from vidrestore.media.deinterlace import NEIGHBOURS, Deinterlacer, ShownPicture, plan_fields
+from vidrestore.media.denoise import REACH, DenoisedPicture, Denoiser
 from vidrestore.media.fields import FieldReport, measure_fields
 from vidrestore.media.opening import reading
 from vidrestore.media.pixels import PictureReader
@@ -54,6 +56,7 @@ class VideoReader:
             MediaOpenError: See `probe`.
         """
         settings = settings or ReadSettings()
+        self._denoise = settings.denoise
         self._source = probe(Path(path))
         self.fields: FieldReport | None = None
         """What was measured; None if nothing was."""
@@ -105,15 +108,17 @@ class VideoReader:
             first = None if start_seconds is None else start_seconds + self.info.origin
             self._damage_at = [(-math.inf, self.damage.copy())]
             pictures = PictureReader()
-            held: ShownPicture | None = None
-            for shown in self._shown(first):
-                self._note_damage(shown.time)
+            held: DenoisedPicture | None = None
+            for item in self._cleaned(first):
+                time = item.shown.time
+                self._note_damage(time)
                 if held is not None:
                     # containers leave lengths out, or give them in the order of decoding
-                    yield self._frame(pictures, held, shown.time - held.time)
-                held = shown
+                    yield self._frame(pictures, held, time - held.shown.time)
+                held = item
             if held is not None:
-                yield self._frame(pictures, held, held.duration or self._usual_length)
+                length = held.shown.duration or self._usual_length
+                yield self._frame(pictures, held, length)
 
     def damage_between(self, first: int, last: int | None) -> Damage:
         """Return what was wrong with some of the frames that ``frames`` delivered the last time.
@@ -128,6 +133,22 @@ class VideoReader:
             upto = max((e for e in self._damage_at if e[0] <= last), key=itemgetter(0))[1]
         return upto.minus(before)
 
+    def damaged_places(self, after: int, last: int) -> Iterator[tuple[float, str]]:
+        """Yield where damage was met among the frames that ``frames`` delivered the last time.
+
+        Args:
+            after: Behind which time to begin, in units of ``pts``.
+            last: Time of the last frame.
+
+        Yields:
+            Seconds of the film, and what was wrong there in a few words, by time.
+        """
+        base, origin = self.info.video.time_base, self.info.origin
+        for (_, before), (time, counts) in pairwise(self._damage_at[:]):
+            if after < time <= last:
+                kinds = counts.minus(before).kinds()
+                yield float(time * base - origin), ", ".join(kinds)
+
     def _note_damage(self, time: int) -> None:
         latest = self._damage_at[-1][1]
         if replace(self.damage, num_pictures=latest.num_pictures) != latest:
@@ -139,20 +160,40 @@ class VideoReader:
         video = self._source.video
         return max(1, round(1 / (video.nominal_rate * video.time_base)))
 
-    def _shown(self, first: Fraction | None) -> Iterator[ShownPicture]:
+    def _cleaned(self, first: Fraction | None) -> Iterator[DenoisedPicture]:
+        """Yield whole pictures from ``first`` on, denoised if asked."""
+        if not self._denoise:
+            for shown in self._shown(first, 0):
+                yield DenoisedPicture(shown, None)
+            return
+        base = self.info.video.time_base
+        denoiser = Denoiser(self._denoise, base)
+        for shown in self._shown(first, REACH):
+            for item in denoiser.push(shown):
+                if first is None or item.shown.time * base >= first:
+                    yield item
+        for item in denoiser.finish():
+            if first is None or item.shown.time * base >= first:
+                yield item
+
+    def _shown(self, first: Fraction | None, num_before: int) -> Iterator[ShownPicture]:
+        """Yield whole pictures from ``first`` on, and at least ``num_before`` from before it.
+
+        Only those that come from ``num_before`` stored pictures are as in a full read.
+        """
         if self._plan is None:
-            for time, picture in self._from(first, 0):
+            for time, picture in self._from(first, num_before):
                 facts = (picture.duration or 0, picture.key_frame, picture.is_corrupt)
                 yield ShownPicture(time, picture, *facts)
             return
         base = self.info.video.time_base
         deinterlacer = Deinterlacer(self._plan, self._source.video.time_base, self._usual_length)
-        for time, picture in self._from(first, NEIGHBOURS):
+        for time, picture in self._from(first, NEIGHBOURS + num_before):
             for shown in deinterlacer.push(time, picture):
-                if first is None or shown.time * base >= first:
+                if num_before or first is None or shown.time * base >= first:
                     yield shown
         for shown in deinterlacer.finish():
-            if first is None or shown.time * base >= first:
+            if num_before or first is None or shown.time * base >= first:
                 yield shown
 
     def _from(self, first: Fraction | None, num_before: int) -> Iterator[tuple[int, VideoFrame]]:
@@ -230,7 +271,8 @@ class VideoReader:
         self._open.append(Decoding(self._source, self.damage))
         return self._open[-1]
 
-    def _frame(self, pictures: PictureReader, shown: ShownPicture, duration: int) -> Frame:
+    def _frame(self, pictures: PictureReader, item: DenoisedPicture, duration: int) -> Frame:
+        shown = item.shown
         video, time, picture = self.info.video, shown.time, shown.picture
         planes, layout, render_rgb = pictures.read(picture)
         seconds = time * video.time_base - self.info.origin
@@ -252,6 +294,7 @@ class VideoReader:
             render_rgb=render_rgb,
             is_corrupt=shown.is_corrupt,
             is_key=shown.is_key,
+            cleaned=None if item.cleaned is None else pictures.read(item.cleaned)[0],
         )
 
     def time_of_frame(self, number: int) -> Fraction:

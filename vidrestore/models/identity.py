@@ -61,10 +61,17 @@ class DlibIdentity:
             WeightsCorruptError: The weights are not what they should be.
             DeviceError: dlib is there but does not load.
         """
-        if find_spec("dlib") is None:
-            return None
-        path = packaged_file("face_recognition_models", _FILE, _SHA256)
+        path = None if find_spec("dlib") is None else cls.weights_file()
         return None if path is None else cls(path)
+
+    @staticmethod
+    def weights_file() -> Path | None:
+        """Return the installed package's weights, checked; None if it is not installed.
+
+        Raises:
+            WeightsCorruptError: They are not what they should be.
+        """
+        return packaged_file("face_recognition_models", _FILE, _SHA256)
 
     def embed(self, image: RGBImage, landmarks: Points) -> Embedding:
         """Return the 128 numbers of a face.

@@ -103,7 +103,15 @@ class DetectorSpec:
     costs far more time."""
 
 
-ModelSpec = RestorerSpec | DetectorSpec
+@dataclass(frozen=True, slots=True)
+class MattingSpec:
+    """A network that cuts people out of pictures."""
+
+    name: str
+    weights: WeightsFile
+
+
+ModelSpec = RestorerSpec | DetectorSpec | MattingSpec
 
 _NON_COMMERCIAL = "GPEN (Alibaba 2021): academic and non-commercial use only"
 
@@ -221,23 +229,35 @@ DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
     }
 )
 
+MATTING = MattingSpec(
+    name="modnet-portrait",
+    weights=WeightsFile(
+        name="matting_modnet_portrait.pth",
+        sha256=None,
+        num_bytes=None,
+        url=f"{_FACEXLIB_RELEASES}/v0.2.0/matting_modnet_portrait.pth",
+        licence="Apache-2.0 (ZHKKKe/MODNet, facexlib)",
+        allows_commercial_use=True,
+    ),
+)
+"""For ID photos."""
+
 
 def all_models() -> tuple[ModelSpec, ...]:
-    """Return every model of both kinds, restorers first."""
-    return (*RESTORERS.values(), *DETECTORS.values())
+    """Return every model of all kinds, restorers first."""
+    return (*RESTORERS.values(), *DETECTORS.values(), MATTING)
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Look up a model of either kind.
+    """Look up a model of any kind.
 
     Raises:
         SettingsError: There is no such model; the text lists those that exist.
     """
-    spec = RESTORERS.get(name) or DETECTORS.get(name)
-    if spec is None:
-        known = ", ".join((*RESTORERS, *DETECTORS))
-        raise SettingsError(f"unknown model '{name}': use one of {known}")
-    return spec
+    models = {spec.name: spec for spec in all_models()}
+    if name not in models:
+        raise SettingsError(f"unknown model '{name}': use one of {', '.join(models)}")
+    return models[name]
 
 
 def restorer_spec(name: str) -> RestorerSpec:

@@ -27,6 +27,7 @@ from vidrestore.errors import (
     WeightsNotFoundError,
 )
 from vidrestore.models.registry import (
+    MattingSpec,
     ModelSpec,
     RestorerSpec,
     WeightsFile,
@@ -58,7 +59,9 @@ class InstalledModel:
 
     @property
     def kind(self) -> str:
-        """``restorer`` or ``detector``."""
+        """``restorer``, ``detector`` or ``matting``."""
+        if isinstance(self.spec, MattingSpec):
+            return "matting"
         return "restorer" if isinstance(self.spec, RestorerSpec) else "detector"
 
 

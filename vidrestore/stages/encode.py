@@ -1,4 +1,4 @@
-"""Stage 8: finished frames become a film. How encoding works is the media layer's affair."""
+"""Stage 9: finished frames become a film. How encoding works is the media layer's affair."""
 
 from __future__ import annotations
 

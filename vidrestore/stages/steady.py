@@ -149,6 +149,8 @@ class _Steadier:
         """Take in the next frame: link its crops to those before, and measure its faces."""
         held = _Held(item, 0 if previous is None else previous.shot + item.is_cut)
         earlier = previous.textures if previous and _are_near(previous, held) else {}
+        if not self._settings.gates and not self._settings.temporal:
+            return held  # nobody asks for the textures, which are what costs
         for face in item.faces:
             number = face.aligned.track.track_id
             texture = Texture.of(face.aligned.crop[self._box], face.crop[self._box])

@@ -6,12 +6,14 @@ future known; so the same frame is described from the same detections wherever d
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from vidrestore.contracts import DetectedFrame, FaceEmbedder, TrackedFrame
+from vidrestore.contracts import DetectedFrame, FaceEmbedder, FaceTrack, TrackedFrame
 from vidrestore.core.cuts import LOOKAHEAD_TICKS
 from vidrestore.core.tracking import FaceTracker, Shot, memory_ticks
+from vidrestore.core.views import is_same_picture
 from vidrestore.settings import DetectSettings, TrackSettings
 
 _LEAST_GAP = 12
@@ -87,5 +89,23 @@ def _describe(
         described = tracker.describe(
             pairs[0][1], [i.frame.tick for i in items], [i.frame.seconds for i in items]
         )
+        previous: TrackedFrame | None = None
         for item, tracks in zip(items, described, strict=True):
-            yield TrackedFrame(frame=item.frame, tracks=tracks, is_cut=item.is_cut)
+            if previous is not None and tracks and is_same_picture(previous.frame, item.frame):
+                tracks = _where_they_were(tracks, previous.tracks)
+            previous = TrackedFrame(frame=item.frame, tracks=tracks, is_cut=item.is_cut)
+            yield previous
+
+
+def _where_they_were(
+    tracks: Sequence[FaceTrack], before: Sequence[FaceTrack]
+) -> tuple[FaceTrack, ...]:
+    """Give faces the landmarks that they had before: in a repeated picture nothing has moved.
+
+    Their crops are then the same too, and are restored once.
+    """
+    known = {track.track_id: track.landmarks for track in before}
+    return tuple(
+        dataclasses.replace(track, landmarks=known.get(track.track_id, track.landmarks))
+        for track in tracks
+    )

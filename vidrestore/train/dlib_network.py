@@ -21,11 +21,8 @@ from vidrestore.contracts import Points
 from vidrestore.core.geometry import area_scale, invert_affine, similarity_transform
 from vidrestore.errors import WeightsNotFoundError
 from vidrestore.models.identity import CHIP_LANDMARKS, CHIP_SIZE, DlibIdentity
-from vidrestore.models.installed import packaged_file
 from vidrestore.train.dlib_file import Convolution, DlibWeights, read_weights
 
-_PACKAGE = "face_recognition_models"
-_FILE = "models/dlib_face_recognition_resnet_model_v1.dat"
 _SCALE = 256.0
 """What dlib divides values by once their mean is taken off."""
 
@@ -185,7 +182,7 @@ def installed_network() -> DlibNetwork:
         WeightsNotFoundError: The package is not installed.
         WeightsCorruptError: Its file is damaged.
     """
-    path = packaged_file(_PACKAGE, _FILE, DlibIdentity.sha256)
+    path = DlibIdentity.weights_file()
     if path is None:
         raise WeightsNotFoundError(
             "the identity loss 'dlib' needs the package face-recognition-models: run "

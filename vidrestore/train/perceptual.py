@@ -10,11 +10,8 @@ CVPR 2018, equation 1; Ghildyal and Liu, "Shift-tolerant Perceptual Similarity M
 
 from __future__ import annotations
 
-import importlib.metadata
-import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -22,10 +19,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vidrestore.errors import WeightsCorruptError, WeightsNotFoundError
+from vidrestore.models.installed import packaged_file
 from vidrestore.train.config import Backbone
 
-_PACKAGE = "stlpips-pytorch"
-_FOLDER = "stlpips_pytorch/weights/vST0.0"
+_PACKAGE = "stlpips_pytorch"
+_FOLDER = "weights/vST0.0"
+_SHA256: Mapping[Backbone, str] = MappingProxyType(
+    {
+        Backbone.ALEX: "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+        Backbone.VGG: "44597da68f49c1837c100ff52299050f274d102eb102e5837178c79be6f0e250",
+    }
+)
 _EPSILON = 1e-10
 
 
@@ -102,15 +106,20 @@ class PerceptualLoss(nn.Module):
             target: What it should look like, same shape.
         """
         with torch.no_grad():
-            wanted = self._features(target)
-        total = picture.new_zeros(())
-        for k, (seen, want) in enumerate(zip(self._features(picture), wanted, strict=True)):
-            difference = (_unit(seen) - _unit(want)).square()
+            wanted = self.features(target)
+        return self.distance(self.features(picture), wanted)
+
+    def distance(self, seen: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """Return the mean distance of what ``features`` returned for two pictures."""
+        total = seen[0].new_zeros(())
+        for k, (one, other) in enumerate(zip(seen, wanted, strict=True)):
+            difference = (_unit(one) - _unit(other)).square()
             weight = self._get(f"lin{k}.model.1.weight")
             total = total + functional.conv2d(difference, weight).mean()
         return total
 
-    def _features(self, picture: Tensor) -> list[Tensor]:
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """Return what each slice of the network says of (N, 3, H, W), RGB in [-1, 1]."""
         x = (picture - self._get("scaling_layer.shift")) / self._get("scaling_layer.scale")
         found = []
         for k, names in enumerate(self._layout.slices):
@@ -143,19 +152,14 @@ def read_backbone(backbone: Backbone) -> dict[str, Tensor]:
         WeightsNotFoundError: The package is not installed.
         WeightsCorruptError: Its file is damaged.
     """
-    try:
-        installed = importlib.metadata.distribution(_PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
+    file = f"{_FOLDER}/{backbone}_shift_tolerant.pth"
+    path = packaged_file(_PACKAGE, file, _SHA256[backbone])
+    if path is None:
         raise WeightsNotFoundError(
-            f"the perceptual loss '{backbone}' needs the package {_PACKAGE}: run "
+            f"the perceptual loss '{backbone}' needs the package stlpips-pytorch: run "
             f"pip install 'vidrestore[train]', or set perceptual = \"none\""
-        ) from None
-    path = Path(str(installed.locate_file(f"{_FOLDER}/{backbone}_shift_tolerant.pth")))
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsCorruptError(f"cannot read {path}: install {_PACKAGE} again") from error
-    return dict(state)
+        )
+    return dict(torch.load(path, map_location="cpu", weights_only=True))
 
 
 _OF_CONV = ("weight", "bias")

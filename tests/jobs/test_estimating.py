@@ -1,0 +1,77 @@
+import dataclasses
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.synthetic import Clip, make_clip
+from vidrestore.jobs.estimating import PartCost, cost_of, estimate
+from vidrestore.media.probe import probe
+from vidrestore.media.trial import StoredBytes
+from vidrestore.runtime.timing import StageTimes
+
+PART = PartCost(
+    startup_seconds=2.0,
+    wall_seconds=5.0,
+    work_seconds=10.0,
+    frame_seconds=0.01,
+    face_seconds=0.1,
+    faces_per_frame=2.0,
+    num_frames=50,
+    picture_bytes=1000.0,
+    stored=None,
+    other_bytes=100.0,
+)
+
+
+@pytest.fixture
+def info(tmp_path):
+    """A film of 10 s."""
+    return probe(make_clip(tmp_path / "in.mp4", Clip(num_frames=100, rate=Fraction(10))))
+
+
+def test_each_stage_counts_by_its_own_frames_and_faces():
+    """Decoding saw 100 frames, the rest 50 with half a face each, the comparison left out."""
+    times = (
+        StageTimes("decode", 1.0, 0.0, 100),
+        StageTimes("restore", 4.0, 0.0, 50),
+        StageTimes("encode", 5.0, 0.0, 50),
+    )
+    report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames={"faces": 20, "written": 40})
+    result = SimpleNamespace(times=times, wall_seconds=5.0, report=report)
+    trial = SimpleNamespace(seconds=0.8, num_frames=40, bytes_for_frame=lambda: 7.0)
+    cost = cost_of(result, trial, None, 3.0)
+    assert cost.work_seconds == 10
+    assert cost.frame_seconds == pytest.approx(1 / 100 + 0.8 / 40)
+    assert cost.face_seconds == pytest.approx(4 / 50 / 0.5)
+    assert (cost.picture_bytes, cost.other_bytes, cost.num_frames) == (7, 3, 40)
+
+
+def test_starting_counts_once_and_stages_overlap(info):
+    made = estimate([PART, PART, PART], info, 1000, None, "why")
+    assert made.seconds == pytest.approx(2 + 1000 * (0.01 + 0.1 * 2) / 2)
+    assert made.basis == "why"
+
+
+def test_the_faces_of_the_film_count_where_they_are_known(info):
+    few = estimate([PART], info, 1000, 0.5, "")
+    assert few.seconds == pytest.approx(2 + 1000 * (0.01 + 0.1 * 0.5) / 2)
+    faceless = dataclasses.replace(PART, face_seconds=None, faces_per_frame=0.0)
+    assert estimate([faceless], info, 1000, 0.5, "").seconds == pytest.approx(2 + 1000 * 0.01 / 2)
+
+
+def test_there_is_no_estimate_for_a_film_of_unknown_length(info):
+    assert estimate([PART], info, None, None, "") is None
+    endless = dataclasses.replace(info, duration_seconds=None)
+    assert estimate([PART], endless, 1000, None, "").num_bytes is None
+
+
+def test_the_size_is_that_of_pictures_and_sound(info):
+    assert estimate([PART], info, 100, None, "").num_bytes == 100 * 1000 + 10 * 100
+
+
+def test_pictures_that_took_the_source_more_take_the_output_more(info):
+    rate = info.path.stat().st_size / 10
+    busy = StoredBytes(pictures=round(rate * 2 * 4), others=0, seconds=Fraction(2))
+    made = estimate([dataclasses.replace(PART, stored=busy)], info, 100, None, "")
+    assert made.num_bytes == pytest.approx(100 * 1000 / 4 + 10 * 100, rel=0.01)

@@ -1,0 +1,154 @@
+"""What the whole film would take, in time and room, told from parts of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vidrestore.jobs.restore import JobResult
+from vidrestore.media.probe import SourceInfo
+from vidrestore.media.trial import StoredBytes, TrialEncoder
+
+_FOR_FACES = frozenset({"align", "restore", "steady", "blend"})
+"""Stages whose work grows with the faces; that of the others grows with the frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a run on the whole film would take on this machine."""
+
+    seconds: float
+    num_bytes: int | None
+    """Size of the result; None where the film does not tell enough."""
+    basis: str
+    """What the figures rest on, as a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartCost:
+    """What a part of the film took."""
+
+    startup_seconds: float
+    wall_seconds: float
+    work_seconds: float
+    """Of all stages together; several work at a time."""
+    frame_seconds: float
+    """Work on a frame, without its faces."""
+    face_seconds: float | None
+    """Work on a face; None if there was none."""
+    faces_per_frame: float
+    num_frames: int
+    picture_bytes: float
+    """What a frame takes, coded as in a run."""
+    stored: StoredBytes | None
+    """What the same stretch takes in the source."""
+    other_bytes: float
+    """What a second of sound and the rest takes in the output."""
+
+
+def cost_of(
+    result: JobResult, trial: TrialEncoder, stored: StoredBytes | None, other_bytes: float
+) -> PartCost:
+    """Sum up a run over a part of the film.
+
+    Args:
+        result: Of the run. Its last stage also coded the comparison, which a full run does not.
+        trial: What coding its frames as in a full run took.
+        stored: What the part takes in the source.
+        other_bytes: What a second of sound and the rest takes in the output.
+    """
+    frames = result.report.frames
+    faces_per_frame = frames["faces"] / max(1, frames["written"])
+    for_frame = trial.seconds / max(1, trial.num_frames)
+    for_faces = 0.0
+    for stage in result.times:
+        if not stage.num_items or stage.name == "encode":
+            continue
+        for_one = stage.busy_seconds / stage.num_items
+        if stage.name in _FOR_FACES:
+            for_faces += for_one
+        else:
+            for_frame += for_one
+    return PartCost(
+        startup_seconds=float(result.report.timings["startup_seconds"]),
+        wall_seconds=result.wall_seconds,
+        work_seconds=sum(stage.busy_seconds for stage in result.times),
+        frame_seconds=for_frame,
+        face_seconds=for_faces / faces_per_frame if faces_per_frame else None,
+        faces_per_frame=faces_per_frame,
+        num_frames=frames["written"],
+        picture_bytes=trial.bytes_for_frame(),
+        stored=stored,
+        other_bytes=other_bytes,
+    )
+
+
+def estimate(
+    parts: Sequence[PartCost],
+    info: SourceInfo,
+    num_frames: int | None,
+    faces_per_frame: float | None,
+    basis: str,
+) -> Estimate | None:
+    """Estimate a run on the whole film.
+
+    The time is what starting takes, once, and for each frame the work on it and on its faces, as
+    many as the film has on the average; several stages work at a time, as much as in the parts.
+
+    Args:
+        parts: What parts of the film took.
+        info: The film.
+        num_frames: How many frames it has; None where the file does not tell.
+        faces_per_frame: Of the whole film, if that is known; None takes that of the parts.
+        basis: What this rests on.
+
+    Returns:
+        None where the length of the film is not known.
+    """
+    work = sum(part.work_seconds for part in parts)
+    if num_frames is None or work <= 0:
+        return None
+    total = sum(part.num_frames for part in parts)
+
+    def mean(values: Sequence[float]) -> float:
+        """Average over the frames of all parts."""
+        return sum(v * p.num_frames for v, p in zip(values, parts, strict=True)) / max(1, total)
+
+    with_faces = [part.face_seconds for part in parts if part.face_seconds is not None]
+    face_seconds = sum(with_faces) / len(with_faces) if with_faces else 0.0
+    if faces_per_frame is None:
+        faces_per_frame = mean([part.faces_per_frame for part in parts])
+    one_frame = mean([part.frame_seconds for part in parts]) + face_seconds * faces_per_frame
+    at_a_time = sum(part.wall_seconds for part in parts) / work
+    startup = sum(part.startup_seconds for part in parts) / len(parts)
+    seconds = startup + one_frame * num_frames * at_a_time
+    return Estimate(seconds, _bytes_for_film(parts, info, num_frames), basis)
+
+
+def _bytes_for_film(parts: Sequence[PartCost], info: SourceInfo, num_frames: int) -> int | None:
+    """Estimate the size of the result.
+
+    Pictures that took the source's coder more will take the output's more: the bytes of a frame
+    of the parts are scaled as those of the source are, from the parts to the whole film.
+    """
+    total = sum(part.num_frames for part in parts)
+    seconds = info.duration_seconds
+    if not total or not seconds:
+        return None
+    coded = sum(part.picture_bytes * part.num_frames for part in parts) / total
+    others = sum(part.other_bytes for part in parts) / len(parts)
+    return round(coded * num_frames * _busier(parts, info, seconds) + others * float(seconds))
+
+
+def _busier(parts: Sequence[PartCost], info: SourceInfo, seconds: Fraction) -> float:
+    """Return the bit rate of the source's pictures in the whole film over that in the parts."""
+    known = [(part.stored, part.num_frames) for part in parts if part.stored is not None]
+    if not known or len(known) < len(parts) or not info.path.exists():
+        return 1.0
+    stretch = sum(float(stored.seconds) for stored, _ in known)
+    weight = sum(count for _, count in known)
+    in_parts = sum(s.pictures / float(s.seconds) * count for s, count in known) / weight
+    others = sum(stored.others for stored, _ in known) / stretch
+    in_film = info.path.stat().st_size / float(seconds) - others
+    return in_film / in_parts if in_film > 0 and in_parts > 0 else 1.0

@@ -1,0 +1,235 @@
+"""The queue of the page: one task at a time, each of them watched, stopped and remembered here."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from vidrestore.jobs.progress import Progress
+from vidrestore.web.tasks import Outcome, Task
+from vidrestore.web.worker import Failed, Message, Worker
+
+_LISTEN_SECONDS = 0.1
+_CRASHED = (
+    "the work ended unexpectedly, perhaps because memory ran out; what is finished is kept: "
+    "press the button again to go on. The window in which the program was started says more"
+)
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will happen."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A task, and what has become of it so far."""
+
+    task: Task
+    owner: str
+    """Whose it is: the token of a film or photograph."""
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    """What its files are asked for under; cannot be guessed."""
+    state: JobState = JobState.WAITING
+    begun: float | None = None
+    """On the clock of ``time.monotonic``; likewise the next."""
+    ended: float | None = None
+    first: tuple[float, Progress] | None = None
+    """When the first progress was heard of, for the speed."""
+    latest: tuple[float, Progress] | None = None
+    outcome: Outcome | None = None
+    reason: str = ""
+    """Why it failed."""
+
+    @property
+    def share_done(self) -> float | None:
+        """0..1; None where nobody knows."""
+        if self.latest is None:
+            return None
+        done, expected = self.latest[1].num_frames_done, self.latest[1].num_frames_expected
+        return min(1.0, done / expected) if expected else None
+
+    @property
+    def frames_a_second(self) -> float | None:
+        """Speed so far; None until it is known."""
+        if self.first is None or self.latest is None or self.latest[0] <= self.first[0]:
+            return None
+        num_done = self.latest[1].num_frames_done - self.first[1].num_frames_done
+        return num_done / (self.latest[0] - self.first[0])
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time to the end; None until it is known."""
+        speed = self.frames_a_second
+        if not speed or self.latest is None:
+            return None
+        done, expected = self.latest[1].num_frames_done, self.latest[1].num_frames_expected
+        return max(0, expected - done) / speed if expected else None
+
+    @property
+    def seconds_taken(self) -> float | None:
+        """Time from its beginning to its end."""
+        if self.begun is None or self.ended is None:
+            return None
+        return self.ended - self.begun
+
+
+class JobManager:
+    """Runs jobs one after another in a work process of its own.
+
+    Args:
+        start_worker: Makes the work process; another takes its place after a stop or a crash.
+    """
+
+    def __init__(self, start_worker: Callable[[], Worker] = Worker) -> None:
+        self._start_worker = start_worker
+        self._changed = threading.Condition()
+        self._waiting: deque[str] = deque()
+        self._jobs: dict[str, Job] = {}
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._work, name="jobs")
+        self._thread.start()
+
+    def __enter__(self) -> JobManager:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop what is at work, forget what waits, and end the work process."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def submit(self, task: Task, owner: str) -> Job:
+        """Put a task at the end of the queue; the same owner's waiting ones of its kind go."""
+        job = Job(task, owner)
+        with self._changed:
+            for key in list(self._waiting):
+                if (self._jobs[key].owner, self._jobs[key].task.kind) == (owner, task.kind):
+                    self._waiting.remove(key)
+                    del self._jobs[key]
+            self._jobs[job.key] = job
+            self._waiting.append(job.key)
+            self._changed.notify_all()
+        return job
+
+    def stop(self, key: str) -> None:
+        """Stop a job, or take it out of the queue; one that is over stays as it is."""
+        with self._changed:
+            job = self._jobs.get(key)
+            if job is not None and job.state is JobState.WAITING:
+                self._waiting.remove(key)
+                self._jobs[key] = replace(job, state=JobState.STOPPED)
+            elif job is not None and job.state is JobState.RUNNING:
+                self._jobs[key] = replace(job, state=JobState.STOPPING)
+
+    def find(self, key: str) -> Job | None:
+        """Return a job as it is now."""
+        return self._jobs.get(key)
+
+    def latest(self, owner: str) -> dict[str, Job]:
+        """Return the owner's latest job of each kind."""
+        with self._changed:
+            return {job.task.kind: job for job in self._jobs.values() if job.owner == owner}
+
+    def is_busy_for(self, owner: str) -> bool:
+        """The owner has a job that is not over."""
+        return any(not job.state.is_over for job in self.latest(owner).values())
+
+    def num_before(self, key: str) -> int:
+        """Return how many jobs come before one that waits, with the one at work."""
+        with self._changed:
+            at_work = sum(
+                job.state in (JobState.RUNNING, JobState.STOPPING) for job in self._jobs.values()
+            )
+            return at_work + (self._waiting.index(key) if key in self._waiting else 0)
+
+    def forget(self, owner: str) -> None:
+        """Drop the jobs of an owner who is gone; none may be waiting or at work."""
+        with self._changed:
+            self._jobs = {key: job for key, job in self._jobs.items() if job.owner != owner}
+
+    def _work(self) -> None:
+        worker: Worker | None = self._start_worker()
+        try:
+            while (key := self._next()) is not None:
+                worker = worker or self._start_worker()
+                if not self._run(key, worker):
+                    worker = None
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    def _next(self) -> str | None:
+        """Wait for a job and return its key; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing or self._waiting)
+            if self._is_closing:
+                return None
+            key = self._waiting.popleft()
+            self._jobs[key] = replace(
+                self._jobs[key], state=JobState.RUNNING, begun=time.monotonic()
+            )
+            return key
+
+    def _run(self, key: str, worker: Worker) -> bool:
+        """See a job to its end; returns whether the worker goes on, or has been ended."""
+        try:
+            worker.give(self._jobs[key].task)
+            while True:
+                if self._is_closing or self._jobs[key].state is JobState.STOPPING:
+                    worker.stop()
+                    self._end(key, JobState.STOPPED)
+                    return False
+                message = worker.hear(_LISTEN_SECONDS)
+                if message is not None and self._take(key, message):
+                    return True
+        except (EOFError, OSError):
+            worker.stop()
+            self._end(key, JobState.FAILED, reason=_CRASHED)
+            return False
+
+    def _take(self, key: str, message: Message) -> bool:
+        """Take note of a message; returns whether it was the last."""
+        if isinstance(message, Failed):
+            self._end(key, JobState.FAILED, reason=message.reason)
+            return True
+        if isinstance(message, Outcome):
+            self._end(key, JobState.DONE, outcome=message)
+            return True
+        heard = time.monotonic(), message
+        with self._changed:
+            job = self._jobs[key]
+            self._jobs[key] = replace(job, first=job.first or heard, latest=heard)
+        return False
+
+    def _end(
+        self, key: str, state: JobState, *, outcome: Outcome | None = None, reason: str = ""
+    ) -> None:
+        with self._changed:
+            self._jobs[key] = replace(
+                self._jobs[key],
+                state=state,
+                outcome=outcome,
+                reason=reason,
+                ended=time.monotonic(),
+            )
