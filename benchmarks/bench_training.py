@@ -35,7 +35,7 @@ from vidrestore.train.parallel import training_processes
 from vidrestore.train.step import TrainingStep
 
 PIXELS = LossConfig(content=Content.L1, gradient=0.5, adversarial=0.0, feature=0.0)
-WITH_PERCEPTUAL = replace(PIXELS, perceptual_weight=0.15, perceptual_crop=128)
+WITH_ALEX = replace(PIXELS, perceptual=Backbone.ALEX, perceptual_weight=0.15, perceptual_crop=128)
 WITH_DISCRIMINATOR = replace(PIXELS, adversarial=0.01, feature=1.0, start_step=0, r1=0.0)
 """R1, every 16th step, left out: it would fall into some rounds alone."""
 
@@ -49,8 +49,8 @@ def variants(batch: int) -> Mapping[str, TrainConfig]:
         discriminator=DiscriminatorConfig(channel_multiplier=1, narrow=0.25),
     )
     losses = {
-        "AlexNet on a crop of 128": replace(WITH_PERCEPTUAL, perceptual=Backbone.ALEX),
-        "VGG on a crop of 128": replace(WITH_PERCEPTUAL, perceptual=Backbone.VGG),
+        "AlexNet on a crop of 128": WITH_ALEX,
+        "VGG on a crop of 128": replace(WITH_ALEX, perceptual=Backbone.VGG),
         "identity": replace(PIXELS, identity="dlib", identity_weight=0.5),
         "discriminator and its features": WITH_DISCRIMINATOR,
     }
