@@ -56,9 +56,14 @@ def choose_models(settings: ModelSettings) -> ChosenModels:
 
 @contextmanager
 def loaded_restorer(
-    chosen: ChosenModels, settings: ModelSettings
+    chosen: ChosenModels, settings: ModelSettings, cache: Path | None = None
 ) -> Iterator[tuple[FaceRestorer, dict[str, Any], list[str]]]:
     """Check the restoring model's hash, read its weights, and build it on its device.
+
+    Args:
+        chosen: Which models.
+        settings: Where they run.
+        cache: Folder for converted networks; None takes the user's.
 
     Yields:
         The network, what the report says of it, and what was decided.
@@ -82,7 +87,7 @@ def loaded_restorer(
         device=settings.device,
         runtime=settings.runtime,
         precision=settings.precision,
-        cache_dir=cache_dir(),
+        cache_dir=cache or cache_dir(),
     )
     try:
         yield restorer, _facts(spec, digest, restorer.description), choices
@@ -92,7 +97,10 @@ def loaded_restorer(
 
 @contextmanager
 def loaded_detector(
-    chosen: ChosenModels, settings: ModelSettings, detect: DetectSettings
+    chosen: ChosenModels,
+    settings: ModelSettings,
+    detect: DetectSettings,
+    cache: Path | None = None,
 ) -> Iterator[tuple[FaceDetector, dict[str, Any], list[str]]]:
     """Do for the detector what ``loaded_restorer`` does for the restoring model."""
     spec = chosen.detector
@@ -102,7 +110,7 @@ def loaded_detector(
         device=settings.device,
         runtime=settings.runtime,
         threshold=detect.threshold,
-        cache_dir=cache_dir(),
+        cache_dir=cache or cache_dir(),
     )
     try:
         yield detector, _facts(spec, spec.weights.sha256, detector.description), choices
@@ -147,14 +155,18 @@ def load_embedder() -> tuple[DlibIdentity | None, str]:
 
 @contextmanager
 def loaded_networks(
-    chosen: ChosenModels, settings: RestoreSettings
+    chosen: ChosenModels, settings: RestoreSettings, cache: Path | None = None
 ) -> Iterator[tuple[Networks, dict[str, Any], list[str]]]:
     """Load all networks; see ``loaded_restorer``."""
     embedder, why = load_embedder()
     with (
         _optional_background(settings) as (background, background_facts, background_choices),
-        loaded_restorer(chosen, settings.model) as (restorer, restorer_facts, restorer_choices),
-        loaded_detector(chosen, settings.model, settings.detect) as (
+        loaded_restorer(chosen, settings.model, cache) as (
+            restorer,
+            restorer_facts,
+            restorer_choices,
+        ),
+        loaded_detector(chosen, settings.model, settings.detect, cache) as (
             detector,
             detector_facts,
             detector_choices,
