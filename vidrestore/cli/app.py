@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from vidrestore import __version__
 from vidrestore.cli.batch import batch
+from vidrestore.cli.benching import bench_app
 from vidrestore.cli.console import (
     ProgressBar,
     complain,
@@ -59,6 +60,7 @@ app = App(
 weights_app = App(name="weights", help="List, fetch and verify models.", help_format="plaintext")
 app.command(weights_app)
 app.command(evaluate_app)
+app.command(bench_app)
 app.command(train_app)
 app.command(report_app)
 app.command(batch)
@@ -243,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _hint_at_command(source: Path) -> None:
     """Tell a mistyped command from a missing film."""
-    names = ["preview", "inspect", "photo", "batch", "weights", "doctor", "web", "report"]
+    names = ["preview", "inspect", "photo", "batch", "weights", "doctor", "web", "report", "bench"]
     close = difflib.get_close_matches(source.name, names, n=1, cutoff=0.75)
     if close and not source.exists():
         raise SettingsError(f"there is no film '{source}'; did you mean 'vidrestore {close[0]}'?")

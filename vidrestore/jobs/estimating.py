@@ -10,7 +10,7 @@ from vidrestore.jobs.restore import JobResult
 from vidrestore.media.probe import SourceInfo
 from vidrestore.media.trial import StoredBytes, TrialEncoder
 
-_FOR_FACES = frozenset({"align", "restore", "steady", "blend"})
+FACE_STAGES = frozenset({"align", "restore", "steady", "blend"})
 """Stages whose work grows with the faces; that of the others grows with the frames."""
 
 
@@ -66,7 +66,7 @@ def cost_of(
         if not stage.num_items or stage.name == "encode":
             continue
         for_one = stage.busy_seconds / stage.num_items
-        if stage.name in _FOR_FACES:
+        if stage.name in FACE_STAGES:
             for_faces += for_one
         else:
             for_frame += for_one
