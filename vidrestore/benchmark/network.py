@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -117,20 +118,19 @@ def bench_network(
         settings: The model, and where it runs. AUTO for runtime or precision takes all there are.
         random_weights: Draw the weights instead of reading them; the model is one of the registry.
         num_rounds: Each times every way once.
-        faces: Aligned crops in the model's size, to compare the pictures; none: the crops that are
-            timed are noise, and nothing is compared.
+        faces: Square crops of aligned faces, brought to the model's size, to compare the pictures;
+            none: the crops that are timed are noise, and nothing is compared.
         on_round: Called after each round.
 
     Raises:
-        SettingsError: Unknown model, less than one round, or faces of another size.
+        SettingsError: Unknown model, or less than one round.
         WeightsError: The model is not installed.
         DeviceError: What was asked for cannot be had.
     """
     if num_rounds < 1:
         raise SettingsError(f"rounds is {num_rounds}: use at least 1")
     spec, network, state = load_network(settings, random_weights=random_weights)
-    if any(face.shape != (spec.size, spec.size, 3) for face in faces):
-        raise SettingsError(f"{spec.name} takes faces of {spec.size}x{spec.size} pixels")
+    faces = [_resized(face, spec.size) for face in faces]
     crops = [face for _, face in zip(range(max(BATCHES)), _endless(faces, spec.size), strict=False)]
     facts = preamble()
     reference = _reference(network, settings.device)
@@ -178,6 +178,13 @@ def _reference(network: Gpen, device: str) -> Callable[[Sequence[RGBImage]], lis
             return list(quantise_pictures(official(normalise_crops(rows))).cpu().numpy())
 
     return run
+
+
+def _resized(face: RGBImage, size: int) -> RGBImage:
+    if len(face) == size:
+        return face
+    kind = cv2.INTER_AREA if len(face) > size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(face, (size, size), interpolation=kind), np.uint8)
 
 
 def _endless(faces: Sequence[RGBImage], size: int) -> Iterator[RGBImage]:
