@@ -13,7 +13,8 @@ from vidrestore.cli.app import main
 from vidrestore.errors import MediaError, OutputError, SettingsError, WeightsError
 from vidrestore.jobs.batch import restore_folder
 from vidrestore.jobs.batch_record import State, held
-from vidrestore.jobs.batch_work import Hung, Outcome, _is_disk_full
+from vidrestore.jobs.batch_work import Hung, Outcome
+from vidrestore.jobs.space import is_disk_full
 from vidrestore.jobs.progress import Progress
 from vidrestore.runtime.workers import Died, Finished, Told
 from vidrestore.settings import (
@@ -235,8 +236,8 @@ def test_a_full_disk_ends_the_batch_and_says_what_is_left(folder):
 def test_a_full_disk_is_seen_behind_the_error():
     error = OutputError("the disk is full")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert _is_disk_full(error)
-    assert not _is_disk_full(OutputError("it exists"))
+    assert is_disk_full(error)
+    assert not is_disk_full(OutputError("it exists"))
 
 
 def test_a_run_that_was_killed_between_start_and_record_is_done_again(folder):

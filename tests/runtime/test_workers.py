@@ -98,6 +98,22 @@ def test_an_interrupted_worker_may_still_say_what_it_has():
         assert workers.listen(30) == [Told("endless", "begun")]
         workers.interrupt()
         assert events_of(workers, 1) == [Finished("endless", "interrupted")]
+        workers.start("a")  # by another one: the signal may yet be on its way to the first
+        *_, finished = events_of(workers, 1)
+        assert finished.result[0] == 1
+
+
+def test_a_worker_can_be_ready_before_its_first_task():
+    with Workers(working, 1) as workers:
+        workers.prepare()
+        workers.prepare()
+        assert workers.has_room
+        assert not workers.num_busy
+        workers.start("a")
+        *_, finished = events_of(workers, 1)
+        workers.start("b")
+        *_, second = events_of(workers, 1)
+        assert finished.result[1] == second.result[1]
 
 
 def test_requests_to_end_are_counted_and_raise_no_more():

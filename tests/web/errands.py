@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vidrestore.errors import MediaOpenError
 from vidrestore.jobs.progress import OnProgress, Progress
-from vidrestore.web.tasks import Outcome
-from vidrestore.web.worker import Worker
+from vidrestore.runtime.workers import Tell
+from vidrestore.web.tasks import Outcome, Task
+from vidrestore.web.work import Failed, do
 
 if TYPE_CHECKING:
     from vidrestore.jobs.restore import OnHang
 
 
-def nothing() -> None:
-    """What a process for these tasks loads beforehand."""
-
-
-def light_worker() -> Worker:
-    return Worker(nothing)
+@contextmanager
+def light_work() -> Iterator[Callable[[Task, Tell], Outcome | Failed]]:
+    """Loads nothing beforehand."""
+    yield do
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.errands import Count, Misfortune, light_worker
+from tests.web.errands import Count, Misfortune, light_work
 from vidrestore.jobs.progress import Progress
 from vidrestore.web.jobs import Job, JobManager, JobState
 
 
 @pytest.fixture(scope="module")
 def manager() -> Iterator[JobManager]:
-    with JobManager(light_worker) as manager:
+    with JobManager(light_work) as manager:
         yield manager
 
 
@@ -112,7 +112,7 @@ def test_a_newer_job_takes_the_place_of_a_waiting_one(manager: JobManager, tmp_p
 
 
 def test_the_end_of_the_manager_ends_the_work(tmp_path: Path) -> None:
-    with JobManager(light_worker) as manager:
+    with JobManager(light_work) as manager:
         job = manager.submit(Count(tmp_path, "x", 1000, 0.05), "ann")
         when(manager, job, lambda job: job.latest is not None)
     assert manager.find(job.key).state is JobState.STOPPED  # type: ignore[union-attr]

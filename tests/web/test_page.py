@@ -180,7 +180,7 @@ def page(browser: Any, served: Served) -> Iterator[Any]:
             outside.append(route.request.url)
             route.abort()
 
-    page.route("**/*", own_only)
+    context.route("**/*", own_only)
     page.goto(served.address)
     yield page
     context.close()
@@ -219,13 +219,19 @@ def test_upload_preview_run_stop_run_save(page: Any, film: Path, tmp_path: Path)
 
 
 @pytest.mark.browser
-def test_a_run_goes_on_when_the_page_is_loaded_again(page: Any, film: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_when_the_page_is_loaded_again(
+    page: Any, served: Served, film: Path, tmp_path: Path
+) -> None:
     bring(page, film)
     page.click("#film-run")
     page.wait_for_selector("#film-result progress")
     page.reload()
     page.wait_for_selector("#film-stop")
     assert "birthday party.mp4" in page.inner_text("#film-facts")
+    context = page.context
+    page.close()
+    page = context.new_page()  # somebody closes the tab, and comes back
+    page.goto(served.address)
     page.wait_for_selector("#film-result a.take")
     save(page, tmp_path / "saved.mp4")
     assert len(times(tmp_path / "saved.mp4")) == NUM_FRAMES

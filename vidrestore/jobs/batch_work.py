@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
 import os
 import time
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vidrestore.errors import MediaError, VidrestoreError
 from vidrestore.jobs.batch_record import State
+from vidrestore.jobs.space import is_disk_full
 from vidrestore.media.target import claim_target
 from vidrestore.settings import RestoreSettings
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # PyTorch takes seconds, and counts the cores
 
 EXIT_BUG = 70
 """``EX_SOFTWARE`` of sysexits.h, as the command line ends with."""
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT}) if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
 Tell = Callable[[object], None]
 
@@ -98,7 +97,7 @@ class _Restorer:
                 exit_code=exit_code,
                 error=" ".join(text.split()),
                 notes=tuple(getattr(error, "__notes__", ())),
-                is_disk_full=_is_disk_full(error),
+                is_disk_full=is_disk_full(error),
             )
 
         try:
@@ -149,15 +148,6 @@ def _photograph_restorer(settings: RestoreSettings) -> AbstractContextManager[Ph
 
     encode = dataclasses.replace(settings.encode, overwrite=True)
     return photo_restorer(dataclasses.replace(settings, encode=encode))
-
-
-def _is_disk_full(error: BaseException | None) -> bool:
-    """Look for the system's word for it among the causes of an error."""
-    while error is not None:
-        if getattr(error, "errno", None) in _NO_ROOM:  # the system's, or FFmpeg's
-            return True
-        error = error.__cause__
-    return False
 
 
 class _Forwarder(logging.Handler):

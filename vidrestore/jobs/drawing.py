@@ -36,8 +36,19 @@ def write_text(
     cv2.putText(sheet, shown, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
 
 
+def as_clock(seconds: float) -> str:
+    """Write a time as a player shows it.
+
+    >>> as_clock(9), as_clock(75.4), as_clock(3675)
+    ('0:09', '1:15', '1:01:15')
+    """
+    minutes, rest = divmod(int(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def clock_time(seconds: float) -> str:
-    """Write a time as a player shows it, with tenths.
+    """Write a time as `as_clock` does, with tenths.
 
     >>> clock_time(3725.25)
     '1:02:05.2'

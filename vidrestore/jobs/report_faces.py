@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from vidrestore.jobs.report_plots import as_clock
+from vidrestore.jobs.drawing import as_clock
 from vidrestore.jobs.report_reading import Tree
 
 _NUM_SHADES = 5

@@ -9,8 +9,9 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import PurePath
 
+from vidrestore.jobs.drawing import as_clock
 from vidrestore.jobs.report_faces import people_html, read_tracks, timeline_html
-from vidrestore.jobs.report_plots import Line, as_clock, plot_course, plot_stages
+from vidrestore.jobs.report_plots import Line, plot_course, plot_stages
 from vidrestore.jobs.report_reading import Tree
 from vidrestore.report import plain
 from vidrestore.settings import RestoreSettings

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from vidrestore.jobs.drawing import as_clock
+
 _INK, _GRID = "#010101", "#020202"
 _COLOURS = {
     "before": "#030303",
@@ -38,17 +40,6 @@ class Line:
     """``before``, ``after`` or ``calm``."""
     values: Sequence[float | None]
     """None: a gap."""
-
-
-def as_clock(seconds: float) -> str:
-    """Write a time as people do.
-
-    >>> as_clock(9), as_clock(75.4), as_clock(3675)
-    ('0:09', '1:15', '1:01:15')
-    """
-    minutes, rest = divmod(int(max(0.0, seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def plot_course(times: Sequence[float], lines: Sequence[Line], axis: str, unit: str) -> str:

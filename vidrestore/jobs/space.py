@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,7 @@ from vidrestore.media.probe import SourceInfo
 from vidrestore.media.work_folder import work_path
 from vidrestore.settings import EncodeSettings
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT}) if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 _COPIES = 2
 """For a while the segments and the film made of them lie side by side."""
 
@@ -67,6 +69,15 @@ def _room_for(target: Path) -> int | None:
     except OSError:  # some network drives cannot say
         return None
     return usage.free + taken if usage.total else None
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Look for the system's word for a full disk among an error and its causes."""
+    while error is not None:
+        if getattr(error, "errno", None) in _NO_ROOM:  # the system's, or FFmpeg's
+            return True
+        error = error.__cause__
+    return False
 
 
 def as_size(num_bytes: float) -> str:

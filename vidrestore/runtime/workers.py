@@ -133,12 +133,22 @@ class Workers(Generic[Task, Result]):
                 break
             worker.leave()
         else:
-            taken = {worker.place for worker, _ in self._busy.values()}
-            place = min(set(range(self._count)) - taken)
-            worker = _Worker(self._open_work, place, self._count)
+            worker = self._hire()
             with suppress(OSError):  # found out by `listen`
                 worker.pipe.send(task)
         self._busy[worker.pipe] = worker, task
+
+    def prepare(self) -> None:
+        """Have one worker load what it needs before the next task comes; only while there is room.
+
+        A worker that has nothing to do is ready already.
+        """
+        if not self._idle:
+            self._idle.append(self._hire())
+
+    def _hire(self) -> _Worker:
+        taken = {worker.place for worker, _ in self._busy.values()}
+        return _Worker(self._open_work, min(set(range(self._count)) - taken), self._count)
 
     def listen(
         self, timeout_seconds: float
@@ -156,13 +166,17 @@ class Workers(Generic[Task, Result]):
                 continue
             if is_result:
                 del self._busy[pipe]
-                self._idle.append(worker)
+                if worker.is_ending:
+                    worker.leave()
+                else:
+                    self._idle.append(worker)
             events.append(Finished(task, content) if is_result else Told(task, content))
         return events
 
     def interrupt(self) -> None:
         """Raise KeyboardInterrupt in each worker under way; on Windows, end it at once."""
         for worker, _ in self._busy.values():
+            worker.is_ending = True
             worker.process.terminate()
 
     def kill(self) -> None:
@@ -179,6 +193,7 @@ class _Worker:
     ) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks and devices
         self.place = place
+        self.is_ending = False
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(
             target=_serve, args=(theirs, open_work, place, of), name=f"worker {place}", daemon=True

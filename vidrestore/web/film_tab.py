@@ -6,41 +6,28 @@ and opened again: a timer asks for what has changed since it was last told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from vidrestore.errors import SettingsError
 from vidrestore.settings import Moment, TimeSpan
 from vidrestore.web.choices import Choices, Whom, installed_models
-from vidrestore.web.jobs import Job, JobManager, JobState
+from vidrestore.web.film_changes import Shown, film_changes, no_film
+from vidrestore.web.handlers import ASK_SECONDS, QUIET, telling
+from vidrestore.web.jobs import JobManager
 from vidrestore.web.shelf import Item, Shelf
 from vidrestore.web.tasks import (
-    Clip,
     CompareFrame,
-    FilmFacts,
-    FoundPeople,
     InspectFilm,
     MakePreview,
     NumberFaces,
-    Outcome,
     RestoreFilm,
 )
-from vidrestore.web.telling import telling
-from vidrestore.web.words import clip_html, facts_html, film_html, state_html
 
-_ASK_SECONDS = 1.0
 _PREVIEW_SECONDS = Fraction(4)
-_LOOKING = ("facts", "people", "frame", "preview")
-
-_T = TypeVar("_T", bound=Outcome)
-
-Shown = dict[str, str]
-"""For each part of the page, what its latest content was made from."""
 
 
 class FilmTab:
@@ -143,12 +130,12 @@ class FilmTab:
         choices = [self._whom, self._people, self._strength, self._model, self._start, self._end]
         taken = [self._upload, self._token, self._shown]
         events = [
-            self._upload.upload(self._bring, self._upload, taken, **_QUIET),
-            self._open.click(self._name, self._named, taken, **_QUIET),
+            self._upload.upload(self._bring, self._upload, taken, **QUIET),
+            self._open.click(self._name, self._named, taken, **QUIET),
         ]
         at = [self._token, self._moment, *choices]
         events += [
-            trigger(handler, inputs, **_QUIET)
+            trigger(handler, inputs, **QUIET)
             for trigger, handler, inputs in (
                 (self._moment.release, self._compare_frame, at),
                 (self._compare.click, self._compare_frame, at),
@@ -162,9 +149,9 @@ class FilmTab:
             lambda whom: gr.Column(visible=whom == Whom.SOME),
             self._whom,
             self._people_part,
-            **_QUIET,
+            **QUIET,
         )
-        timer = gr.Timer(_ASK_SECONDS)
+        timer = gr.Timer(ASK_SECONDS)
         answer: dict[str, Any] = {
             "fn": self._changes,
             "inputs": [self._token, self._shown],
@@ -174,7 +161,7 @@ class FilmTab:
                 self._stop,
             ],
             "concurrency_limit": None,
-            **_QUIET,
+            **QUIET,
         }  # fmt: skip
         timer.tick(**answer)
         page.load(**answer)
@@ -244,99 +231,5 @@ class FilmTab:
         """Return what has changed on the page since ``shown``."""
         item = self._shelf.find(token)
         if item is None:
-            return [{}, "", gr.Column(visible=False), *[gr.skip()] * 9]
-        jobs = self._manager.latest(item.token)
-        now = {kind: f"{job.key} {job.state}" for kind, job in jobs.items()}
-        for kind, job in jobs.items():
-            is_news = bool(shown) and shown.get(kind) != now[kind]  # the page was not just loaded
-            if is_news and job.state is JobState.FAILED:
-                gr.Warning(job.reason[:1].upper() + job.reason[1:], title="This did not work")
-        fresh = {
-            kind: job
-            for kind, job in jobs.items()
-            if now[kind] != shown.get(kind) and job.state is JobState.DONE
-        }
-        is_running = "film" in jobs and not jobs["film"].state.is_over
-        return [
-            now,
-            *self._facts_changes(item, jobs, fresh),
-            self._looking(jobs),
-            self._pair_change(fresh),
-            clip_html(fresh["preview"]) if "preview" in fresh else gr.skip(),
-            *self._people_changes(fresh),
-            self._film_html(jobs),
-            gr.Button(visible=not is_running),
-            gr.Button(visible=is_running),
-        ]
-
-    def _facts_changes(
-        self, item: Item, jobs: Mapping[str, Job], fresh: Mapping[str, Job]
-    ) -> list[Any]:
-        """Return facts, the steps that follow, and the slider."""
-        facts = _outcome(jobs, "facts", FilmFacts)
-        if facts is None:
-            return ["", gr.Column(visible=False), gr.skip()]
-        if not fresh.keys() & {"facts", "preview"}:
-            return [gr.skip()] * 3
-        text = facts_html(item.name, facts, _outcome(jobs, "preview", Clip))
-        slider = gr.skip()
-        if "facts" in fresh:
-            last = max(0.0, (facts.seconds or 0.0) - 0.1)
-            slider = gr.Slider(maximum=max(0.04, round(last, 2)), value=round(last / 3, 2))
-        return [text, gr.Column(visible=True), slider]
-
-    def _looking(self, jobs: Mapping[str, Job]) -> str:
-        parts = []
-        for kind in _LOOKING:
-            job = jobs.get(kind)
-            if job is not None and job.state not in (JobState.DONE, JobState.STOPPED):
-                parts.append(state_html(job, self._manager.num_before(job.key)))
-        return "".join(parts)
-
-    def _pair_change(self, fresh: Mapping[str, Job]) -> Any:  # noqa: ANN401 - as Gradio has it
-        outcome = fresh["frame"].outcome if "frame" in fresh else None
-        if outcome is None:
-            return gr.skip()
-        pair = _read(outcome.files["before.png"]), _read(outcome.files["after.png"])
-        label = " ".join(["Before | after: drag the line.", *outcome.notes])
-        return gr.ImageSlider(value=pair, visible=True, label=label)
-
-    def _people_changes(self, fresh: Mapping[str, Job]) -> list[Any]:
-        people = _outcome(fresh, "people", FoundPeople)
-        if people is None:
-            return [gr.skip()] * 2
-        pictures = [
-            (_read(people.files[f"{number}.jpg"]), caption)
-            for number, caption in people.captions.items()
-            if f"{number}.jpg" in people.files
-        ]
-        numbers = [(str(number), number) for number in people.captions]
-        return [
-            gr.Gallery(value=pictures, visible=True),
-            gr.CheckboxGroup(choices=numbers, value=[], visible=True),
-        ]
-
-    def _film_html(self, jobs: Mapping[str, Job]) -> str:
-        job = jobs.get("film")
-        if job is None:
-            return ""
-        if job.state is JobState.DONE:
-            return film_html(job)
-        return state_html(job, self._manager.num_before(job.key))
-
-
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
-
-def _people_part(whom: str) -> gr.Column:
-    return gr.Column(visible=whom == Whom.SOME)
-
-
-def _outcome(jobs: Mapping[str, Job], kind: str, form: type[_T]) -> _T | None:
-    outcome = jobs[kind].outcome if kind in jobs else None
-    return outcome if isinstance(outcome, form) else None
-
-
-def _read(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")
+            return no_film()
+        return film_changes(item.name, self._manager.latest(item.token), shown, self._manager)

@@ -7,14 +7,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from vidrestore.jobs.progress import Progress
+from vidrestore.runtime.workers import Died, Finished, Told, Work, Workers
 from vidrestore.web.tasks import Outcome, Task
-from vidrestore.web.worker import Failed, Message, Worker
+from vidrestore.web.work import Failed, doing_tasks
+
+OpenWork = Callable[[], AbstractContextManager[Work[Task, Outcome | Failed]]]
+Event = Told[Task] | Finished[Task, Outcome | Failed] | Died[Task]
 
 _LISTEN_SECONDS = 0.1
+_GRACE_SECONDS = 20.0
+"""A stopped job tidies up for at most so long."""
 _CRASHED = (
     "the work ended unexpectedly, perhaps because memory ran out; what is finished is kept: "
     "press the button again to go on. The window in which the program was started says more"
@@ -94,11 +101,12 @@ class JobManager:
     """Runs jobs one after another in a work process of its own.
 
     Args:
-        start_worker: Makes the work process; another takes its place after a stop or a crash.
+        open_work: What the work process begins with; see `Workers`. Another process takes its place
+            after a stop or a crash.
     """
 
-    def __init__(self, start_worker: Callable[[], Worker] = Worker) -> None:
-        self._start_worker = start_worker
+    def __init__(self, open_work: OpenWork = doing_tasks) -> None:
+        self._open_work = open_work
         self._changed = threading.Condition()
         self._waiting: deque[str] = deque()
         self._jobs: dict[str, Job] = {}
@@ -169,15 +177,12 @@ class JobManager:
             self._jobs = {key: job for key, job in self._jobs.items() if job.owner != owner}
 
     def _work(self) -> None:
-        worker: Worker | None = self._start_worker()
-        try:
+        with Workers(self._open_work, 1) as workers:
+            workers.prepare()
             while (key := self._next()) is not None:
-                worker = worker or self._start_worker()
-                if not self._run(key, worker):
-                    worker = None
-        finally:
-            if worker is not None:
-                worker.stop()
+                workers.start(self._jobs[key].task)
+                self._see_to_its_end(key, workers)
+                workers.prepare()
 
     def _next(self) -> str | None:
         """Wait for a job and return its key; None at the end."""
@@ -191,36 +196,36 @@ class JobManager:
             )
             return key
 
-    def _run(self, key: str, worker: Worker) -> bool:
-        """See a job to its end; returns whether the worker goes on, or has been ended."""
-        try:
-            worker.give(self._jobs[key].task)
-            while True:
-                if self._is_closing or self._jobs[key].state is JobState.STOPPING:
-                    worker.stop()
-                    self._end(key, JobState.STOPPED)
-                    return False
-                message = worker.hear(_LISTEN_SECONDS)
-                if message is not None and self._take(key, message):
-                    return True
-        except (EOFError, OSError):
-            worker.stop()
-            self._end(key, JobState.FAILED, reason=_CRASHED)
-            return False
+    def _see_to_its_end(self, key: str, workers: Workers[Task, Outcome | Failed]) -> None:
+        kill_at: float | None = None
+        while workers.num_busy:
+            is_unwanted = self._is_closing or self._jobs[key].state is JobState.STOPPING
+            if is_unwanted and kill_at is None:
+                workers.interrupt()
+                kill_at = time.monotonic() + _GRACE_SECONDS
+            elif kill_at is not None and time.monotonic() > kill_at:
+                workers.kill()
+            for event in workers.listen(_LISTEN_SECONDS):
+                self._take(key, event, is_unwanted=kill_at is not None)
 
-    def _take(self, key: str, message: Message) -> bool:
-        """Take note of a message; returns whether it was the last."""
-        if isinstance(message, Failed):
-            self._end(key, JobState.FAILED, reason=message.reason)
-            return True
-        if isinstance(message, Outcome):
-            self._end(key, JobState.DONE, outcome=message)
-            return True
-        heard = time.monotonic(), message
-        with self._changed:
-            job = self._jobs[key]
-            self._jobs[key] = replace(job, first=job.first or heard, latest=heard)
-        return False
+    def _take(self, key: str, event: Event, *, is_unwanted: bool) -> None:
+        """Take note of what the work process says, or of its end."""
+        if isinstance(event, Died):
+            if is_unwanted:
+                self._end(key, JobState.STOPPED)
+            elif not self._jobs[key].state.is_over:  # it said why before
+                self._end(key, JobState.FAILED, reason=_CRASHED)
+            return
+        said = event.result if isinstance(event, Finished) else event.message
+        if isinstance(said, Failed):
+            self._end(key, JobState.FAILED, reason=said.reason)
+        elif isinstance(said, Outcome):
+            self._end(key, JobState.DONE, outcome=said)
+        elif isinstance(said, Progress):
+            heard = time.monotonic(), said
+            with self._changed:
+                job = self._jobs[key]
+                self._jobs[key] = replace(job, first=job.first or heard, latest=heard)
 
     def _end(
         self, key: str, state: JobState, *, outcome: Outcome | None = None, reason: str = ""

@@ -7,19 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from vidrestore.errors import SettingsError
 from vidrestore.settings import BlendSettings, FaceChoice, RestoreSettings
+from vidrestore.web.handlers import ASK_SECONDS, QUIET, open_picture, telling
 from vidrestore.web.jobs import Job, JobManager
 from vidrestore.web.shelf import Shelf
 from vidrestore.web.tasks import PhotoPair, RestorePhoto
-from vidrestore.web.telling import telling
 from vidrestore.web.words import film_html, state_html
-
-_ASK_SECONDS = 1.0
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
 
 _ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -56,13 +51,13 @@ class PhotoTab:
                 self._shown, self._name, self._said, self._pictures, self._before, self._after,
             ],
             "concurrency_limit": None,
-            **_QUIET,
+            **QUIET,
         }  # fmt: skip
         bring = self._upload.upload(
-            self._bring, self._upload, [self._upload, self._token, self._shown], **_QUIET
+            self._bring, self._upload, [self._upload, self._token, self._shown], **QUIET
         )
-        run = self._run.click(self._restore, [self._token, self._is_largest], **_QUIET)
-        gr.Timer(_ASK_SECONDS).tick(**answer)
+        run = self._run.click(self._restore, [self._token, self._is_largest], **QUIET)
+        gr.Timer(ASK_SECONDS).tick(**answer)
         page.load(**answer)
         for event in (bring, run):
             event.then(**answer)
@@ -99,10 +94,7 @@ class PhotoTab:
         if not isinstance(job.outcome, PhotoPair):
             before = self._manager.num_before(job.key)
             return [state_html(job, before), gr.skip(), gr.skip(), gr.skip()]
-        pair = []
-        for name in ("before.png", "after.png"):
-            with Image.open(job.outcome.shown[name]) as image:
-                pair.append(image.convert("RGB"))
+        pair = [open_picture(job.outcome.shown[name]) for name in ("before.png", "after.png")]
         return [film_html(job), gr.Row(visible=True), *pair]
 
 

@@ -156,11 +156,13 @@ def _refused(
 
 def _is_own(headers: Headers) -> bool:
     """Tell a request of this page, or of no page, from those of other pages."""
-    origin = headers.get("origin")
+    host: str = headers.get("host", "")
+    origin: str | None = headers.get("origin")
     if origin is not None:
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
-    is_link = headers.get("sec-fetch-mode") == "navigate"
-    return headers.get("sec-fetch-site") != "cross-site" or is_link
+        return urlsplit(origin).netloc.lower() == host.lower()
+    mode: str | None = headers.get("sec-fetch-mode")
+    site: str | None = headers.get("sec-fetch-site")
+    return site != "cross-site" or mode == "navigate"
 
 
 def _host_of(header: str) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from vidrestore.jobs.drawing import as_clock
 from vidrestore.jobs.progress import OnProgress
 from vidrestore.settings import Moment, RestoreSettings
 
@@ -130,7 +131,7 @@ class NumberFaces:
         files, captions = {}, {}
         for face in numbered.found.faces:
             number = face.known.face_id
-            captions[number] = f"{number}: from {clock(float(face.known.seen[0, 0]))}"
+            captions[number] = f"{number}: from {as_clock(float(face.known.seen[0, 0]))}"
             if face.portraits:
                 best = max(face.portraits, key=lambda portrait: portrait.quality)
                 path = self.faces_file.with_name(f"face-{number}.jpg")
@@ -295,14 +296,3 @@ def _pair(folder: Path, before: RGBImage, after: RGBImage) -> dict[str, Path]:
         Image.fromarray(image).save(draft, compress_level=1)
         draft.replace(files[name])
     return files
-
-
-def clock(seconds: float) -> str:
-    """Write a time as a player shows it.
-
-    >>> clock(3725.25)
-    '1:02:05'
-    """
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
+from vidrestore.jobs.drawing import as_clock
 from vidrestore.jobs.space import as_size
 from vidrestore.web.jobs import Job, JobState
-from vidrestore.web.tasks import Clip, FilmFacts, clock
+from vidrestore.web.tasks import Clip, FilmFacts
 
 _DOING = {
     "facts": "Looking at the film",
@@ -33,7 +34,7 @@ def facts_html(name: str, facts: FilmFacts, clip: Clip | None) -> str:
         clip: Of its latest preview, which tells how long a run would take.
     """
     rows = [
-        ("Length", "not known" if facts.seconds is None else clock(facts.seconds)),
+        ("Length", "not known" if facts.seconds is None else as_clock(facts.seconds)),
         ("Picture", f"{facts.width} × {facts.height}, {facts.frames_a_second:.4g} a second"),
         ("Tape lines", _fields(facts)),
         ("Sound", "yes, it is kept as it is" if facts.num_audio else "none"),

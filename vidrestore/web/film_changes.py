@@ -1,0 +1,122 @@
+"""What the tab for films shows: a function of the jobs that its film has had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from vidrestore.web.handlers import open_picture
+from vidrestore.web.jobs import Job, JobManager, JobState
+from vidrestore.web.tasks import Clip, FilmFacts, FoundPeople, Outcome
+from vidrestore.web.words import clip_html, facts_html, film_html, state_html
+
+_LOOKING = ("facts", "people", "frame", "preview")
+
+Shown = dict[str, str]
+"""For each kind of job, the key and state of the one that the page shows."""
+Changes = list[Any]
+"""As Gradio has it: what is shown by now, facts, the steps that follow, the slider, what is looked
+for, the pair of pictures, the clip, the gallery, the people, the restored film, its two buttons."""
+
+_T = TypeVar("_T", bound=Outcome)
+
+
+def no_film() -> Changes:
+    """Return the changes of a page that has no film, or no more."""
+    return [{}, "", gr.Column(visible=False), *[gr.skip()] * 9]
+
+
+def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobManager) -> Changes:
+    """Return what has changed since ``shown``.
+
+    Args:
+        name: What people call the film.
+        jobs: Its latest job of each kind.
+        shown: Empty where the page was just loaded.
+        manager: Knows who waits for whom.
+    """
+    now = {kind: f"{job.key} {job.state}" for kind, job in jobs.items()}
+    news = {kind: job for kind, job in jobs.items() if now[kind] != shown.get(kind)}
+    if shown:
+        for job in news.values():
+            if job.state is JobState.FAILED:
+                gr.Warning(job.reason[:1].upper() + job.reason[1:], title="This did not work")
+    fresh = {kind: job for kind, job in news.items() if job.state is JobState.DONE}
+    film = jobs.get("film")
+    is_running = film is not None and not film.state.is_over
+    return [
+        now,
+        *_facts(name, jobs, fresh),
+        _looking(jobs, manager),
+        _pair(fresh),
+        clip_html(fresh["preview"]) if "preview" in fresh else gr.skip(),
+        *_people(fresh),
+        _film(film, manager),
+        gr.Button(visible=not is_running),
+        gr.Button(visible=is_running),
+    ]
+
+
+def _facts(name: str, jobs: Mapping[str, Job], fresh: Mapping[str, Job]) -> Changes:
+    """Return facts, the steps that follow, and the slider."""
+    facts = _outcome(jobs, "facts", FilmFacts)
+    if facts is None:
+        return ["", gr.Column(visible=False), gr.skip()]
+    if not fresh.keys() & {"facts", "preview"}:
+        return [gr.skip()] * 3
+    text = facts_html(name, facts, _outcome(jobs, "preview", Clip))
+    slider = gr.skip()
+    if "facts" in fresh:
+        last = max(0.0, (facts.seconds or 0.0) - 0.1)
+        slider = gr.Slider(maximum=max(0.04, round(last, 2)), value=round(last / 3, 2))
+    return [text, gr.Column(visible=True), slider]
+
+
+def _looking(jobs: Mapping[str, Job], manager: JobManager) -> str:
+    parts = []
+    for kind in _LOOKING:
+        job = jobs.get(kind)
+        if job is not None and job.state not in (JobState.DONE, JobState.STOPPED):
+            parts.append(state_html(job, manager.num_before(job.key)))
+    return "".join(parts)
+
+
+def _pair(fresh: Mapping[str, Job]) -> Any:  # noqa: ANN401 - as Gradio has it
+    outcome = fresh["frame"].outcome if "frame" in fresh else None
+    if outcome is None:
+        return gr.skip()
+    pair = tuple(open_picture(outcome.files[name]) for name in ("before.png", "after.png"))
+    label = " ".join(["Before | after: drag the line.", *outcome.notes])
+    return gr.ImageSlider(value=pair, visible=True, label=label)
+
+
+def _people(fresh: Mapping[str, Job]) -> Changes:
+    """Return the gallery, and the numbers that can be ticked."""
+    people = _outcome(fresh, "people", FoundPeople)
+    if people is None:
+        return [gr.skip()] * 2
+    pictures = [
+        (open_picture(people.files[f"{number}.jpg"]), caption)
+        for number, caption in people.captions.items()
+        if f"{number}.jpg" in people.files
+    ]
+    numbers = [(str(number), number) for number in people.captions]
+    return [
+        gr.Gallery(value=pictures, visible=True),
+        gr.CheckboxGroup(choices=numbers, value=[], visible=True),
+    ]
+
+
+def _film(job: Job | None, manager: JobManager) -> str:
+    if job is None:
+        return ""
+    if job.state is JobState.DONE:
+        return film_html(job)
+    return state_html(job, manager.num_before(job.key))
+
+
+def _outcome(jobs: Mapping[str, Job], kind: str, form: type[_T]) -> _T | None:
+    outcome = jobs[kind].outcome if kind in jobs else None
+    return outcome if isinstance(outcome, form) else None
