@@ -233,12 +233,16 @@ class ModelSettings:
         )
 
 
+_WATCH_TICKS = 12
+
+
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
     """How faces are searched."""
 
     every: int = 3
-    """The detector looks at every n-th frame, and at the first of each shot."""
+    """The detector looks at every n-th frame, and at the first of each shot. Where nobody is in
+    sight it looks only now and then, see ``watch_every``."""
     threshold: float = 0.6
     """Least confidence, 0..1, for a face to be believed."""
     max_side: int = 1000
@@ -250,6 +254,16 @@ class DetectSettings:
         _require(1 <= self.every <= 30, f"detect-every is {self.every}: use 1 to 30")
         _require(0 < self.threshold < 1, f"detection threshold is {self.threshold}: use 0 to 1")
         _require(self.max_side >= 64, f"max-side is {self.max_side}: use at least 64")
+
+    @property
+    def watch_every(self) -> int:
+        """Ticks after which a film without faces is looked at again; a multiple of ``every``."""
+        return self.every * max(1, _WATCH_TICKS // self.every)
+
+    @property
+    def doubtful(self) -> float:
+        """Confidence from which on a place is searched more closely."""
+        return self.threshold / 2
 
 
 @dataclass(frozen=True, slots=True)

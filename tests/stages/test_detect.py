@@ -62,7 +62,8 @@ def test_pictures_before_a_pause_say_nothing_of_those_behind_it():
 def test_searches_are_gathered_into_batches():
     detector = FakeDetector(lambda image: (FACE,), batch_size=4)
     items, _ = detect([frame_at(k) for k in range(30)], detector)
-    assert detector.calls == [4, 4, 2]
+    # watched at 0, 12 and 24, and in so small a picture that this is a search
+    assert detector.calls == [1, 1, 3, 1, 3, 1]
     assert [i.frame.tick for i in items] == list(range(30))
     assert all(len(i.observations) == i.was_searched for i in items)
 
@@ -125,3 +126,82 @@ def test_chips_are_cut_where_somebody_wants_them():
     assert levels[int(edge) + 2 :].max() < 80
     (plain,) = detect_faces(iter([frame_at(0)]), found, DetectSettings())
     assert plain.observations[0].chip is None
+
+
+def wide_frames(count):
+    """Frames of 640×480, which are watched in 320×240."""
+    return [frame_at(k, width=640, height=480) for k in range(count)]
+
+
+def seen_at(*ticks, score=0.98):
+    """A detector that sees a face at some ticks, and writes down at which sides it looked."""
+    looks = []
+
+    def find(image):
+        tick = int(image[0, 0, 0])
+        looks.append((tick, image.shape[1]))
+        return (observation(landmarks_at(30, 24, 12), score=score),) if tick in ticks else ()
+
+    return FakeDetector(find), looks
+
+
+def numbered(frames):
+    """The same frames, each in the brightness of its tick."""
+
+    def painted(frame):
+        return dataclasses.replace(
+            frame, render_rgb=lambda w, h: np.full((h, w, 3), frame.tick, np.uint8)
+        )
+
+    return [painted(frame) for frame in frames]
+
+
+def test_where_nobody_is_the_film_is_only_watched_coarsely_now_and_then():
+    detector, looks = seen_at()
+    items, _ = detect(numbered(wide_frames(60)), detector)
+    assert looks == [(tick, 320) for tick in (0, 12, 24, 36, 48)]
+    # what was watched was searched, and nobody found
+    assert [i.frame.tick for i in items if i.was_searched] == [0, 12, 24, 36, 48]
+    assert len(items) == 60
+
+
+def test_the_neighbourhood_of_a_sight_is_searched_as_ever():
+    detector, looks = seen_at(*range(24, 28))
+    items, _ = detect(numbered(wide_frames(60)), detector)
+    # both stretches that end or begin at 24, and the frames where they began and end
+    assert [tick for tick, side in looks if side == 640] == list(range(12, 37, 3))
+    assert [i.frame.tick for i in items if i.observations] == [24, 27]
+    assert [i.frame.tick for i in items if i.was_searched] == [0, *range(12, 37, 3), 48]
+
+
+def test_a_doubtful_sight_is_looked_at_but_not_believed():
+    detector, looks = seen_at(24, score=0.35)
+    items, _ = detect(numbered(wide_frames(60)), detector)
+    assert [tick for tick, side in looks if side == 640] == list(range(12, 37, 3))
+    assert not any(i.observations for i in items)
+    weaker, looks = seen_at(24, score=0.25)
+    detect(numbered(wide_frames(60)), weaker)
+    assert not [tick for tick, side in looks if side == 640]
+
+
+def test_what_is_searched_depends_on_nothing_further_away_than_two_looks():
+    detector, _ = seen_at(24, 25, 60, 90, 91, 92)
+    frames = numbered(wide_frames(130))
+    whole = {i.frame.tick: i.was_searched for i in detect(frames, detector)[0]}
+    reach = 2 * DetectSettings().watch_every
+    for start, stop in ((5, 100), (13, 75), (29, 118), (40, 66)):
+        part = {i.frame.tick: i.was_searched for i in detect(frames[start:stop], detector)[0]}
+        inside = range(start + reach, stop - reach)
+        assert {t: part[t] for t in inside} == {t: whole[t] for t in inside}
+
+
+def test_a_sight_says_nothing_of_the_shot_before_nor_of_the_next():
+    dark, bright = wide_frames(30), [frame_at(k, 200, 640, 480) for k in range(30, 60)]
+    detector, looks = seen_at(30, 31, 32)
+    items, _ = detect(numbered(dark + bright), detector)
+    assert [i.frame.tick for i in items if i.is_cut] == [0, 30]
+    assert [tick for tick, side in looks if side == 640] == [30, 33, 36]
+
+
+def test_ticks_between_looks_are_a_multiple_of_those_between_searches():
+    assert [DetectSettings(every=n).watch_every for n in (1, 3, 5, 12, 30)] == [12, 12, 10, 12, 30]

@@ -32,7 +32,13 @@ _THUMB_SIZE = (64, 48)
 
 def luma_thumbnail(frame: Frame) -> npt.NDArray[np.float32]:
     """Return the luma plane area-averaged to (48, 64), float32, in percent of the full scale."""
-    small = cv2.resize(frame.planes[0], _THUMB_SIZE, interpolation=cv2.INTER_AREA)
+    plane = frame.planes[0]
+    while plane.shape[0] >= 4 * _THUMB_SIZE[1] and plane.shape[1] >= 4 * _THUMB_SIZE[0]:
+        # exact halves are a tenth of the work of other areas
+        height, width = plane.shape[0] // 2, plane.shape[1] // 2
+        even = plane[: 2 * height, : 2 * width]
+        plane = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(plane, _THUMB_SIZE, interpolation=cv2.INTER_AREA)
     return small.astype(np.float32) * np.float32(100 / ((1 << frame.layout.bits) - 1))
 
 

@@ -109,7 +109,7 @@ def loaded_detector(
         chosen.detector_path,
         device=settings.device,
         runtime=settings.runtime,
-        threshold=detect.threshold,
+        threshold=detect.doubtful,  # what is not believed may still be worth a closer look
         cache_dir=cache or cache_dir(),
     )
     try:

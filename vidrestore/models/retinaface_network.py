@@ -19,6 +19,7 @@ from vidrestore.errors import DeviceError, WeightsCorruptError
 from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
 from vidrestore.models.registry import DetectorSpec
 from vidrestore.models.weights import read_state, sha256_of
+from vidrestore.runtime.cores import usable_cores
 from vidrestore.settings import Precision
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ Floats = npt.NDArray[np.float32]
 
 _MEAN_RGB = (123.0, 117.0, 104.0)
 _MAX_COMPILED_SIZES = 4
+_MAX_STREAMS = 4
 _OPENVINO_TYPES = {Precision.FP32: "f32", Precision.FP16: "f16", Precision.BF16: "bf16"}
 
 
@@ -110,9 +112,12 @@ def _fold_batch_norms(module: torch.nn.Module) -> None:
 
 
 class OpenVinoNetwork:
-    """The network on the CPU, compiled for each size of picture; implements ``RawFaces``."""
+    """The network on the CPU, compiled for each size of picture; implements ``RawFaces``.
 
-    batch_size = 1  # four pictures in one call take four times as long
+    Each picture is computed on one thread, so nothing depends on the number of cores. On two cores
+    that takes an eighth less processor time than one picture on both, and the encoder wants the
+    other core. Where there are more cores, pictures are computed side by side.
+    """
 
     def __init__(
         self, spec: DetectorSpec, weights: Path, cache_dir: Path, precision: Precision
@@ -123,31 +128,36 @@ class OpenVinoNetwork:
             lambda: _to_openvino(load_network(spec, weights)),
         )  # fmt: skip
         self._type = _OPENVINO_TYPES[precision]
-        self._requests: dict[tuple[int, int], InferRequest] = {}
+        self._requests: dict[tuple[int, int], list[InferRequest]] = {}
+        self.batch_size = min(_MAX_STREAMS, max(1, usable_cores() // 2))
         version = load_openvino().__version__.partition("-")[0]
         self.description = f"{spec.name}, OpenVINO {version} on the CPU, {self._type}"
 
     def run(self, images: Sequence[RGBImage]) -> Iterator[tuple[Floats, Floats, Floats]]:
         """See ``RawFaces.run``."""
-        for image in images:
-            request = self._request(image.shape[0], image.shape[1])
-            picture = np.ascontiguousarray(image[None])
-            request.infer([picture], share_inputs=True, share_outputs=True)
-            boxes, logits, landmarks = (request.get_output_tensor(i).data[0] for i in range(3))
-            yield boxes, logits, landmarks
+        for first in range(0, len(images), self.batch_size):
+            batch = images[first : first + self.batch_size]
+            requests = self._requests_for(*batch[0].shape[:2])
+            for image, request in zip(batch, requests, strict=False):
+                request.get_input_tensor().data[0] = image
+                request.start_async()
+            for _, request in zip(batch, requests, strict=False):
+                request.wait()
+                boxes, logits, landmarks = (request.get_output_tensor(i).data[0] for i in range(3))
+                yield boxes, logits, landmarks
 
     def close(self) -> None:
         """See ``RawFaces.close``."""
         self._requests.clear()
 
-    def _request(self, height: int, width: int) -> InferRequest:
+    def _requests_for(self, height: int, width: int) -> list[InferRequest]:
         if (height, width) not in self._requests:
             if len(self._requests) == _MAX_COMPILED_SIZES:  # a folder of photos has many sizes
                 del self._requests[next(iter(self._requests))]
             self._requests[height, width] = self._compile(height, width)
         return self._requests[height, width]
 
-    def _compile(self, height: int, width: int) -> InferRequest:
+    def _compile(self, height: int, width: int) -> list[InferRequest]:
         ov = load_openvino()
         steps = ov.preprocess.PrePostProcessor(self._model.clone())
         picture = steps.input()
@@ -155,7 +165,12 @@ class OpenVinoNetwork:
         picture.tensor().set_shape([1, height, width, 3])
         picture.model().set_layout(ov.Layout("NCHW"))
         picture.preprocess().convert_element_type(ov.Type.f32).mean(list(_MEAN_RGB))
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self._type}
+        options = {
+            "NUM_STREAMS": self.batch_size,
+            "INFERENCE_NUM_THREADS": self.batch_size,
+            "INFERENCE_PRECISION_HINT": self._type,
+            "ENABLE_CPU_PINNING": False,  # other stages use the same cores
+        }
         try:
             compiled = compile_model(steps.build(), options)
         except RuntimeError as error:
@@ -163,7 +178,7 @@ class OpenVinoNetwork:
                 f"OpenVINO cannot run the detector at {width}x{height} in {self._type}: use "
                 "--runtime torch"
             ) from error
-        return compiled.create_infer_request()
+        return [compiled.create_infer_request() for _ in range(self.batch_size)]
 
 
 def _to_openvino(network: torch.nn.Module) -> Model:

@@ -25,8 +25,10 @@ def warmup_ticks(detect: DetectSettings, track: TrackSettings) -> tuple[int, int
     horizon, gap = _horizon(detect, track), _max_gap(detect, track)
     block = max(1, track.lookahead)
     # who is who is told by where a face went and by how it looked, each as long as it is remembered
-    before = 2 * memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames + detect.every
-    return before, block + horizon + detect.every + LOOKAHEAD_TICKS
+    before = 2 * memory_ticks(gap) + 3 * block + 2 * gap + track.fade_frames
+    # whether a frame is searched is told by looks at frames that far before and behind it
+    near = detect.watch_every
+    return before + 2 * near, block + horizon + 2 * near + LOOKAHEAD_TICKS
 
 
 def track_faces(
