@@ -63,6 +63,7 @@ def measure(folder: Path, family: str, models: list[str], sheets: Path | None) -
             if not is_reached:
                 print(f"{row.name} misses: {aim}" if is_reached is False else f"unknown: {aim}")
     if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
         columns = [(result.name, result.images) for result in found.results]
         columns.append(("clean", tuple(pair.clean for pair in pictures.pairs)))
         write_png(sheets / f"{family}.png", contact_sheet(columns))
