@@ -69,13 +69,23 @@ class Texture:
 
 
 class TextureFilter:
-    """Links the crops of a track and averages along the links; holds no crop itself."""
+    """Links the crops of a track and averages along the links; holds no crop itself.
+
+    One thread at a time may use it.
+    """
 
     def __init__(self, shape: tuple[int, int]) -> None:
         """Prepare for crops of that (H, W)."""
         height, width = shape
         columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)
+        # to each side; memory that is new each time costs more than what is computed in it
+        self._sides = {
+            towards: [
+                (np.empty(shape, np.float32), np.empty(shape, np.float32)) for _ in range(REACH)
+            ]
+            for towards in (-1, 1)
+        }
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def link(self, earlier: Texture, later: Texture) -> None:
@@ -83,9 +93,9 @@ class TextureFilter:
         back = self._flow.calc(_bytes(later.guide), _bytes(earlier.guide), None)
         later.to_previous = back
         # the inverse of a small smooth step f is -f at the place it comes from
-        earlier.to_next = -self._at(back, self._grid - back)
+        earlier.to_next = -_at(back, self._grid - back)
         there = self._grid + back
-        step = later.film - later.guide - self._at(earlier.film - earlier.guide, there)
+        step = later.film - later.guide - _at(earlier.film - earlier.guide, there)
         later.noise = _MEDIAN_TO_STD * _median(np.abs(step)) / float(np.sqrt(2))
 
     def steadied(self, window: Sequence[Texture], centre: int) -> FloatPlane:
@@ -99,44 +109,61 @@ class TextureFilter:
             Shape (H, W), float32, 0..255.
         """
         here = window[centre]
-        moved = [self._moved(window, centre, towards) for towards in (-1, 1)]
-        neighbours = [pair for side in moved for pair in side]
+        neighbours = [*self._moved(window, centre, -1), *self._moved(window, centre, 1)]
         total, weight = here.restored.copy(), np.ones_like(here.restored)
         if neighbours:
-            steps = [np.abs(guide - here.guide) for _, guide in neighbours]
-            width = _gate_width(steps)
-            for (restored, _), step in zip(neighbours, steps, strict=True):
-                inside = np.maximum(1 - np.square(step / width), 0)
-                gate = np.square(inside)
+            for _, guide in neighbours:
+                cv2.absdiff(guide, here.guide, dst=guide)
+            width = _gate_width([step for _, step in neighbours])
+            for restored, step in neighbours:
+                gate = _biweight(step, width)
                 weight += gate
-                total += restored * gate
+                total += np.multiply(restored, gate, out=restored)
             total /= weight
         return total
 
     def _moved(
         self, window: Sequence[Texture], centre: int, towards: int
     ) -> list[tuple[FloatPlane, FloatPlane]]:
-        """Bring the crops on one side to the centre: restored luma and guide of each."""
+        """Bring the crops on one side to the centre: restored luma and guide of each.
+
+        They lie in the filter's own memory, until the next call for the same side.
+        """
         found = []
         there = self._grid
         k = centre
-        while 0 <= k + towards < len(window):
+        for restored, guide in self._sides[towards]:
+            if not 0 <= k + towards < len(window):
+                break
             step = window[k].to_next if towards > 0 else window[k].to_previous
             assert step is not None, "the crops of a window are linked"
-            there = there + (step if k == centre else self._at(step, there))
+            there = there + (step if k == centre else _at(step, there))
             k += towards
             # cubic, since four times linear would be seen as softness
-            restored = self._at(window[k].restored, there, cv2.INTER_CUBIC)
-            found.append((restored, self._at(window[k].guide, there)))
+            _at(window[k].restored, there, cv2.INTER_CUBIC, restored)
+            found.append((restored, _at(window[k].guide, there, into=guide)))
         return found
 
-    @staticmethod
-    def _at(
-        image: npt.NDArray[np.float32], where: Flow, how: int = cv2.INTER_LINEAR
-    ) -> npt.NDArray[np.float32]:
-        no_map: Any = None
-        sampled = cv2.remap(image, where, no_map, how, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(sampled, dtype=np.float32)
+
+def _at(
+    image: npt.NDArray[np.float32],
+    where: Flow,
+    how: int = cv2.INTER_LINEAR,
+    into: npt.NDArray[np.float32] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Sample an image at places; into memory that is there already, if any is given."""
+    no_map: Any = None
+    sampled = cv2.remap(image, where, no_map, how, dst=into, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, dtype=np.float32)
+
+
+def _biweight(step: FloatPlane, width: float) -> FloatPlane:
+    """Turn differences into weights, (1 - (step / width)²)² where that is positive, in place."""
+    step /= width
+    np.square(step, out=step)
+    np.subtract(1, step, out=step)
+    np.maximum(step, 0, out=step)
+    return np.square(step, out=step)
 
 
 def with_luma_changed(crop: RGBImage, change: FloatPlane) -> RGBImage:
