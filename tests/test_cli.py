@@ -1,4 +1,5 @@
 import json
+import logging
 
 import pytest
 
@@ -6,8 +7,9 @@ from tests.conftest import REPOSITORY
 from tests.support.synthetic import Clip, Sound, make_clip
 from vidrestore import __version__
 from vidrestore.cli.app import main
-from vidrestore.cli.console import ProgressBar, as_time
+from vidrestore.cli.console import ProgressBar, as_time, talking
 from vidrestore.cli.facts import table
+from vidrestore.cli.options import TalkOptions
 from vidrestore.jobs.progress import Progress
 from vidrestore.settings import EncodeSettings, RestoreSettings
 
@@ -207,5 +209,18 @@ def test_faces_that_were_held_back_are_counted_by_reason():
         TrackSummary(1, 0, 1, num_frames=30, held_back={"already sharp": 10, "covered": 2}),
         TrackSummary(2, 0, 1, num_frames=20, held_back={"covered": 15}),
     ]
-    assert held_back(tracks) == ["of 50 faces held back: 17 covered, 10 already sharp"]
+    assert held_back(tracks) == [
+        "held back, wholly or in part, 27 of 50 times: 17 covered, 10 already sharp"
+    ]
+    assert held_back(tracks[1:]) == ["held back, wholly or in part, 15 of 20 times: covered"]
     assert held_back([TrackSummary(1, 0, 1, num_frames=30)]) == []
+
+
+def test_the_log_says_a_thing_once_but_warns_each_time(capsys):
+    with talking(TalkOptions()):
+        logger = logging.getLogger("vidrestore.jobs.restore")
+        for text in ("model a", "model a", "model b"):
+            logger.info("%s", text)
+            logger.warning("mind %s", text)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["model a", "mind model a", "mind model a", "model b", "mind model b"]

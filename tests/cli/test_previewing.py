@@ -37,7 +37,7 @@ def test_a_preview_tells_its_files_and_what_the_film_would_take(capsys, film):
 def test_one_frame_and_its_face_are_told(capsys, film):
     with faked():
         code, said = out_of(capsys, "preview", film, "--at", "0.4")
-    path = film.with_name("in-preview-0.4s.png")
+    path = film.with_name("in-frame-0.4s.png")
     assert code == 0
     first, second = said.out.splitlines()
     assert first == f"{path}: the frame at 0.40 s, before and after"

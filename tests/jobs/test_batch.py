@@ -14,8 +14,8 @@ from vidrestore.errors import MediaError, OutputError, SettingsError, WeightsErr
 from vidrestore.jobs.batch import restore_folder
 from vidrestore.jobs.batch_record import State, held
 from vidrestore.jobs.batch_work import Hung, Outcome
-from vidrestore.jobs.space import is_disk_full
 from vidrestore.jobs.progress import Progress
+from vidrestore.jobs.space import is_disk_full
 from vidrestore.runtime.workers import Died, Finished, Told
 from vidrestore.settings import (
     BatchSettings,
@@ -314,7 +314,7 @@ def test_a_folder_without_films_is_refused(folder):
         run(folder, pattern="*.vob")
     (folder.parent / "empty").mkdir()
     write(folder.parent / "empty" / "notes.txt", "x")
-    with pytest.raises(MediaError, match=r"\(1 other files\)"):
+    with pytest.raises(MediaError, match=r"\(other files: 1\)"):
         run(folder.parent / "empty")
 
 

@@ -31,7 +31,6 @@ def test_large_many_and_worst_are_told_apart():
             place(30, 80.0, 70.0, 60.0, worst=40),
             place(40, 30.0, worst=9),
         ),
-        5,
     )
     assert chosen(look, 60) == [
         ("large", 18.75, 21.25),
@@ -46,35 +45,35 @@ def test_large_many_and_worst_are_told_apart():
 
 def test_moments_do_not_overlap_the_next_best_is_taken():
     look = Look((place(10, 200.0, 190.0, worst=3), place(11, 90.0, 90.0, worst=5),
-                 place(20, 80.0, 70.0, worst=6), place(30, 50.0, worst=7)), 4)  # fmt: skip
+                 place(20, 80.0, 70.0, worst=6), place(30, 50.0, worst=7)))  # fmt: skip
     assert [name for name, _, _ in chosen(look, 60)] == ["large", "many", "worst"]
     assert [start for _, start, _ in chosen(look, 60)] == [8.75, 18.75, 28.75]
 
 
 def test_a_short_film_has_fewer_moments_all_inside_of_it():
-    look = Look((place(0, 50.0, worst=3), place(1, 60.0, worst=2), place(3, 40.0, worst=1)), 3)
+    look = Look((place(0, 50.0, worst=3), place(1, 60.0, worst=2), place(3, 40.0, worst=1)))
     assert chosen(look, 3) == [("large", 0.0, 2.5)]
     assert chosen(look, 2) == [("large", 0.0, 2.5)]
 
 
 def test_a_clip_at_the_end_is_as_long_as_any():
-    assert chosen(Look((place("59.8", 50.0),), 1), 60) == [("large", 57.5, 60.0)]
+    assert chosen(Look((place("59.8", 50.0),)), 60) == [("large", 57.5, 60.0)]
 
 
 def test_one_face_at_a_time_is_not_many():
-    look = Look((place(10, 50.0, worst=3), place(20, 60.0, worst=2), place(30, 40.0, worst=1)), 3)
+    look = Look((place(10, 50.0, worst=3), place(20, 60.0, worst=2), place(30, 40.0, worst=1)))
     assert [name for name, _, _ in chosen(look, 60)] == ["large", "worst"]
 
 
 def test_nobody_seen_no_moment():
-    assert chosen(Look((place(1), place(2)), 2), 10) == []
+    assert chosen(Look((place(1), place(2))), 10) == []
 
 
 def test_the_density_of_faces_is_that_of_all_places():
-    look = Look((place(1), place(2, 50.0, 40.0), place(3, 50.0)), 3)
+    look = Look((place(1), place(2, 50.0, 40.0), place(3, 50.0)))
     assert look.faces_per_frame(None) == pytest.approx(1)
     assert look.faces_per_frame(1) == pytest.approx(2 / 3)
-    assert Look((), 0).faces_per_frame(None) == 0
+    assert Look(()).faces_per_frame(None) == 0
 
 
 def looking(film, find):
@@ -90,6 +89,7 @@ def one_face(image):
 def test_the_look_is_spread_over_the_film(tmp_path):
     film = make_clip(tmp_path / "in.mp4", Clip(num_frames=160, rate=Fraction(10)))
     look, detector = looking(film, one_face)
+    assert not look.is_cut_short
     assert len(look.places) == moments.NUM_PLACES == len(detector.calls)
     times = [float(p.seconds) for p in look.places]
     assert times == sorted(times)
@@ -123,7 +123,7 @@ def test_the_time_of_the_look_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(moments, "time", SimpleNamespace(monotonic=clock))
     look, _ = looking(film, one_face)
     assert len(look.places) == 8
-    assert look.num_planned == 32
+    assert look.is_cut_short
     times = [float(p.seconds) for p in look.places]
     assert max(b - a for a, b in pairwise(times)) < 3  # still evenly spread
 

@@ -68,7 +68,7 @@ def test_the_file_shows_before_and_after_beside_each_other(film, whole, tmp_path
     copy.write_bytes(film.read_bytes())
     with faked():
         made = preview_frame(copy, Moment.parse("4"))
-    assert made.path.name == "tape-preview-4s.png"
+    assert made.path.name == "tape-frame-4s.png"
     assert made.seconds == 4
     shown = cv2.imread(str(made.path))[..., ::-1]
     assert shown.shape == (96, 320, 3)

@@ -156,7 +156,7 @@ def _dry_lines(plan: BatchPlan) -> tuple[list[str], bool]:
     num_photographs = sum(t == "photograph" for _, _, t in rows)
     length = as_time(float(total)) + (f" and {num_unknown} of unknown length" * bool(num_unknown))
     verdicts = [v for v, _, _ in rows]
-    others = f"; {plan.num_others} other files left out" if plan.num_others else ""
+    others = f"; other files left out: {plan.num_others}" if plan.num_others else ""
     return [
         *_columns(rows),
         f"to restore: films {num_films} ({length}), photographs {num_photographs}; "

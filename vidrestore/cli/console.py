@@ -50,10 +50,27 @@ def talking(options: TalkOptions) -> Iterator[None]:
     logger.addHandler(handler)
     try:
         with logging_redirect_tqdm(loggers=[logger]):
+            for spoken_to in logger.handlers:
+                spoken_to.addFilter(_OnlyOnce())
             yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(previous)
+
+
+class _OnlyOnce(logging.Filter):
+    """Leaves out what was said before: the clips of a preview, each a run, say much the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is news; warnings always are."""
+        text = record.getMessage()
+        is_news = record.levelno != logging.INFO or text not in self._said
+        self._said.add(text)
+        return is_news
 
 
 class ProgressBar:

@@ -76,10 +76,12 @@ def held_back(tracks: Sequence[TrackSummary]) -> list[str]:
             counts[reason] = counts.get(reason, 0) + count
     if not counts:
         return []
-    num_faces = sum(track.num_frames for track in tracks)
+    num_faces, num_held = sum(track.num_frames for track in tracks), sum(counts.values())
     largest_first = sorted(counts, key=lambda reason: -counts[reason])
-    reasons = ", ".join(f"{counts[reason]} {reason}" for reason in largest_first)
-    return [f"of {num_faces} faces held back: {reasons}"]
+    reasons = ", ".join(
+        reason if len(counts) == 1 else f"{counts[reason]} {reason}" for reason in largest_first
+    )
+    return [f"held back, wholly or in part, {num_held} of {num_faces} times: {reasons}"]
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:

@@ -114,6 +114,10 @@ def summary(result: PhotoResult) -> str:
         return f"no faces found; {result.seconds:.1f} s"
     shown = sum(face.strength > 0 for face in result.faces)
     parts = [f"{shown} of {len(result.faces)} faces restored"]
-    reasons = Counter(face.held_back for face in result.faces if face.held_back is not None)
-    parts += [f"{count} held back ({reason})" for reason, count in reasons.items()]
+    reasons = Counter(
+        ("in part" if face.strength > 0 else "left alone", face.held_back)
+        for face in result.faces
+        if face.held_back is not None
+    )
+    parts += [f"{count} {how} ({reason})" for (how, reason), count in reasons.items()]
     return "; ".join([*parts, *result.notes, f"{result.seconds:.1f} s"])

@@ -113,7 +113,7 @@ def _require_general(settings: RestoreSettings) -> None:
 
 
 def _nothing(source: Path, batch: BatchSettings, num_others: int) -> str:
-    others = f" ({num_others} other files)" if num_others else ""
+    others = f" (other files: {num_others})" if num_others else ""
     deeper = "" if batch.recursive else "; --recursive looks into the folders below, too"
     what = "no film and no photograph"
     if batch.pattern is not None:

@@ -53,7 +53,8 @@ class Look:
 
     places: tuple[Place, ...]
     """By time."""
-    num_planned: int
+    is_cut_short: bool = False
+    """It took too long, and places were given up."""
 
     def faces_per_frame(self, most: int | None) -> float:
         """Return the mean number of faces in a picture, of which at most ``most`` count."""
@@ -87,7 +88,7 @@ def look_through(reader: VideoReader, detector: FaceDetector, settings: DetectSe
     if not reader.info.timeline.can_seek:
         duration = min(duration, _MINUTE)
     moments = [duration * (2 * k + 1) / (2 * NUM_PLACES) for k in range(NUM_PLACES)]
-    begun, found = time.monotonic(), {}
+    begun, found, is_cut_short = time.monotonic(), {}, False
     for frame in _frames_at(reader, moments):
         seconds = frame.pts * frame.time_base - reader.info.origin
         if seconds not in found:
@@ -95,8 +96,9 @@ def look_through(reader: VideoReader, detector: FaceDetector, settings: DetectSe
             shown = [to_display(o, frame, settings.max_side) for o in seen]
             found[seconds] = _place(seconds, frame, [o for o in shown if is_believed(o, settings)])
         if time.monotonic() - begun > LONGEST_LOOK_SECONDS:
+            is_cut_short = True
             break
-    return Look(tuple(found[k] for k in sorted(found)), len(moments))
+    return Look(tuple(found[k] for k in sorted(found)), is_cut_short)
 
 
 def telling_moments(look: Look, duration: Fraction) -> tuple[TellingMoment, ...]:

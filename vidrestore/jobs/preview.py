@@ -12,7 +12,7 @@ from pathlib import Path
 from vidrestore.contracts import BlendedFrame
 from vidrestore.jobs.compare import Comparer
 from vidrestore.jobs.contact_sheet import SheetGatherer
-from vidrestore.jobs.drawing import save_png
+from vidrestore.jobs.drawing import clock_time, save_png
 from vidrestore.jobs.estimating import Estimate, PartCost, cost_of, estimate
 from vidrestore.jobs.moments import NUM_PLACES, Look, look_through, telling_moments
 from vidrestore.jobs.networks import choose_models, loaded_detector
@@ -156,7 +156,9 @@ def preview_video(
     clips, costs = [], []
     progress = _Progress(on_progress, parts, info.video.nominal_rate)
     for part in parts:
-        logger.info("preview from %s to %s", part.span.start, part.span.end)
+        logger.info(
+            "preview from %s to %s", clock_time(float(part.start)), clock_time(float(part.stop))
+        )
         clip, cost = _make(source, part, info, settings, progress.take, on_hang, compare)
         clips.append(clip)
         costs.append(cost)
@@ -205,8 +207,8 @@ def _look(reader: VideoReader, settings: RestoreSettings) -> Look | None:
         len(look.places),
         "" if seen else ": the preview shows the first third of the film",
     )
-    if len(look.places) < look.num_planned:
-        logger.info("seeking is slow here: %d places were planned", look.num_planned)
+    if look.is_cut_short:
+        logger.info("seeking is slow here: no more places were looked at")
     return look
 
 

@@ -70,15 +70,15 @@ def preview_frame(
         source: Any film that FFmpeg reads.
         at: Which frame: the first one at that time or after it; of the film's last moments the
             last.
-        target: A ``.png``; None: ``NAME-preview-AT.png`` beside the source.
+        target: A ``.png``; None: ``NAME-frame-AT.png`` beside the source.
         settings: As for ``restore_video``; the span is not heeded.
 
     Raises:
         VidrestoreError: As for ``restore_video``.
     """
     source, settings = Path(source), settings or RestoreSettings()
-    word = str(at).replace("@", "frame-")
-    path = source.with_name(f"{source.stem}-preview-{word}.png") if target is None else Path(target)
+    word = str(at).replace("@", "")
+    path = source.with_name(f"{source.stem}-frame-{word}.png") if target is None else Path(target)
     if path.suffix.lower() != ".png":
         raise OutputError(f"one frame is written as PNG: call it {path.with_suffix('.png').name}")
     claim_target(path, source, overwrite=settings.encode.overwrite)

@@ -34,13 +34,13 @@ def render_page(report: Tree) -> str:
     sections = [
         _section(
             "The film",
-            "Each bar is a face, from its first picture to its last; point at one, or follow it.",
+            "Each bar is a face, from its first picture to its last. Click one to see that face.",
             timeline_html(report, tracks),
         ),
         _section(
             "The people",
             "Above as in the film, below as written. A percentage says that the face is shown "
-            "only in part, because the gates or the settings hold it back.",
+            "only in part, because it would be harmed, or the settings say so.",
             people_html(tracks),
         ),
         _section("What you should know", "", _list(report["warnings"], "warn")),

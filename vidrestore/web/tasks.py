@@ -249,7 +249,7 @@ def _said_of(made: PhotoResult) -> str:
         return "No face was found."
     text = "One face was found" if count == 1 else f"{count} faces were found"
     held = sorted({face.held_back for face in made.faces if face.held_back})
-    return f"{text}; held back: {', '.join(held)}." if held else f"{text}."
+    return f"{text}; left alone, wholly or in part: {', '.join(held)}." if held else f"{text}."
 
 
 def _as_shown(path: Path) -> RGBImage:
