@@ -1,6 +1,6 @@
 """A whole film, ours against a plain loop over its frames, with the same weights and cores.
 
-    python -m benchmarks.bench_end_to_end --weights-dir FOLDER [--json [FILE]]
+    python benchmarks/bench_end_to_end.py --weights-dir FOLDER [--json [FILE]]
         [--models gpen-bfr-256 gpen-bfr-512] [--pairs 3] [--seconds 6]
 
 FOLDER holds facexlib's detection_mobilenet0.25_Final.pth. The film is 720x576 with one face; the
@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from benchmarks.films import RATE, Scene, make_film
-from benchmarks.measuring import (
+from films import RATE, Scene, make_film
+from measuring import (
     json_option,
     print_table,
     restored,
     with_random_weights,
     write_result,
 )
-from benchmarks.naive_loop import NaiveLoop
+from naive_loop import NaiveLoop
+
 from vidrestore.benchmark.rounds import paired_ratio
 
 NAIVE_FRAMES = {256: 25, 512: 8}

@@ -36,7 +36,7 @@ def restored(film: Path, target: Path, settings: RestoreSettings) -> RestoreRepo
 
 
 def restored_apart(film: Path, target: Path, settings: RestoreSettings) -> RestoreReport:
-    """Do the same in a process of its own, so that its peak of memory is that of this run."""
+    """Do the same in a process of its own: its peak of memory is that of this run alone."""
     spawning = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawning) as pool:
         return pool.submit(restored, film, target, settings).result()

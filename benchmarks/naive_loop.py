@@ -77,9 +77,8 @@ class NaiveLoop:
         return np.array([row[5:15].reshape(5, 2) for row in rows], np.float32).reshape(-1, 5, 2)
 
     def _restored(self, picture: Picture, landmarks: npt.NDArray[np.float32]) -> Picture:
-        crop_from_picture, _ = cv2.estimateAffinePartial2D(
-            landmarks, self._template, method=cv2.LMEDS
-        )
+        found, _ = cv2.estimateAffinePartial2D(landmarks, self._template, method=cv2.LMEDS)
+        crop_from_picture = np.asarray(found, np.float64)
         crop = cv2.warpAffine(picture, crop_from_picture, (self._size, self._size))
         tensor = torch.from_numpy(crop[..., ::-1].copy()).permute(2, 0, 1)[None]
         with torch.inference_mode():
