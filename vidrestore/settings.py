@@ -115,8 +115,13 @@ class Runtime(StrEnum):
     """What computes the networks."""
 
     AUTO = "auto"
+    """OpenVINO on a CPU, PyTorch elsewhere."""
     TORCH = "torch"
+    TORCH_COMPILE = "torch-compile"
+    """PyTorch, the restoring network compiled: minutes once, seconds in later runs."""
     OPENVINO = "openvino"
+    TENSORRT = "tensorrt"
+    """Likewise, by NVIDIA's compiler; needs the extra ``tensorrt``."""
 
 
 class Precision(StrEnum):
@@ -222,14 +227,14 @@ class ModelSettings:
     allow_unverified: bool = False
     """Load weights whose SHA-256 the registry does not know."""
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     runtime: Runtime = Runtime.AUTO
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
         _require(
-            re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device) is not None,
-            f"unknown device '{self.device}': use auto, cpu, cuda or cuda:N",
+            re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device) is not None,
+            f"unknown device '{self.device}': use auto, cpu, cuda, cuda:N or mps",
         )
 
 

@@ -256,7 +256,9 @@ class SmallDevice:
         self.room = room
         self.tried: list[int] = []
 
-    def __call__(self, device: torch.device, compute: Any, shape: Any) -> TransferLane:
+    def __call__(
+        self, device: torch.device, compute: Any, shape: Any, **options: Any
+    ) -> TransferLane:
         self.tried.append(shape[0])
 
         def limited(batch: Tensor) -> tuple[Tensor, ...]:
@@ -265,7 +267,7 @@ class SmallDevice:
             result: tuple[Tensor, ...] = compute(batch)
             return result
 
-        return TransferLane(device, limited, shape)
+        return TransferLane(device, limited, shape, **options)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
@@ -297,10 +299,15 @@ def test_batches_from_before_memory_ran_out_still_arrive() -> None:
 
 def test_no_room_for_one_crop_is_an_error_that_says_what_to_do() -> None:
     device = SmallDevice(room=0)
-    restorer = torch_restorer(FakeNetwork(lambda x: x), batch_size=2, make_lane=device)
-    with pytest.raises(DeviceError, match=r"no memory left for one crop of 16 pixels: .*--model"):
-        restorer.submit(random_crops(1))
+    message = r"no memory left for one crop of 16 pixels: .*--model"
+    with pytest.raises(DeviceError, match=message):
+        torch_restorer(FakeNetwork(lambda x: x), batch_size=2, make_lane=device)
     assert device.tried == [2, 1]
+    device.room = 2
+    restorer = torch_restorer(FakeNetwork(lambda x: x), batch_size=2, make_lane=device)
+    device.room = 0
+    with pytest.raises(DeviceError, match=message):
+        restorer.submit(random_crops(1))
 
 
 def test_no_room_to_redo_a_crop_is_the_same_error() -> None:
@@ -311,6 +318,26 @@ def test_no_room_to_redo_a_crop_is_the_same_error() -> None:
     device.room = 0
     with pytest.raises(DeviceError, match="no memory left"):
         pending.result()
+
+
+def test_all_that_is_done_once_is_done_before_the_first_crop() -> None:
+    done: list[str] = []
+
+    class Lane(TransferLane):
+        def prepare(self) -> None:
+            done.append("prepared")
+            super().prepare()
+
+    def make(*args: Any, **options: Any) -> TransferLane:
+        done.append("a graph" if options["use_graph"] else "no graph")
+        return Lane(*args, **options)
+
+    network = FakeNetwork(lambda x: -x, half=lambda x: x * float("nan"))
+    restorer = torch_restorer(network, precision=Precision.FP16, make_lane=make)
+    assert done == ["a graph", "prepared"]
+    restorer.submit([flat_crop(3)]).result()
+    # what is redone is redone while other threads use the device: nothing is recorded then
+    assert done == ["a graph", "prepared", "no graph"]
 
 
 # --- OpenVINO ------------------------------------------------------------------------------------

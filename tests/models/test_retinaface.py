@@ -336,10 +336,12 @@ def test_half_precision_finds_the_same_face(weights, cache_dir, detector, photog
     np.testing.assert_allclose(face.landmarks, same.landmarks, atol=3)
 
 
-def test_a_device_that_cannot_be_had_is_an_error(weights, cache_dir):
-    if not torch.cuda.is_available():
+def test_a_device_that_cannot_be_had_is_an_error(weights, cache_dir, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for device in ("cuda", "mps"):
         with pytest.raises(DeviceError, match="--device cpu"):
-            build_detector(TINY, weights, threshold=0.6, cache_dir=cache_dir, device="cuda")
+            build_detector(TINY, weights, threshold=0.6, cache_dir=cache_dir, device=device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DeviceError, match="--runtime torch"):
         build_detector(
             TINY,
@@ -352,11 +354,11 @@ def test_a_device_that_cannot_be_had_is_an_error(weights, cache_dir):
 
 
 def test_auto_without_cuda_is_openvino_on_the_cpu(weights, cache_dir, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     chosen, _ = build_detector(TINY, weights, threshold=0.6, cache_dir=cache_dir, device="auto")
     assert "OpenVINO" in chosen.description
     assert "f32" in chosen.description
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("OpenVINO was asked for"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: pytest.fail("OpenVINO was asked for"))
     build_detector(
         TINY,
         weights,

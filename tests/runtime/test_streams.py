@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vidrestore.runtime.streams import TransferLane
+from vidrestore.runtime.streams import OneQueue, TransferLane
 
 CPU = torch.device("cpu")
 SHAPE = (2, 4, 4, 3)
@@ -260,6 +260,8 @@ def test_a_graph_is_recorded_once_and_replayed_for_every_batch() -> None:
 
     FakeGraph.num_replays = 0
     lane = lane_with(device, compute)
+    lane.prepare()
+    assert eager_calls == ["warm-up", "warm-up", "recorded"], "before the first batch"
     results = [lane.submit(rows(v)) for v in (1, 5, 9)]
     outputs = {r._slot.outputs[0].data_ptr() for r in results if r._slot is not None}
     assert len(outputs) == 3, "the graph's own memory is written again by the next batch"
@@ -271,6 +273,9 @@ def test_a_graph_is_recorded_once_and_replayed_for_every_batch() -> None:
 def test_a_lane_without_graphs_calls_the_function_each_time() -> None:
     device = FakeGraphDevice()
     lane = TransferLane(CPU, logged_double(device), SHAPE, use_graph=False, module=device)
+    lane.prepare()
+    assert device.did("compute", "compute", 0) > device.did("wait_stream", "compute", "copy_in")
+    device.log.clear()
     for value in (1, 2):
         lane.submit(rows(value)).result()
     assert [entry for entry in device.log if entry[0] == "compute"] == [
@@ -312,6 +317,57 @@ def test_closing_waits_for_the_computations_only() -> None:
         ("record", "compute"),
         ("await", "host"),
     ]
+
+
+def test_many_batches_are_under_way_and_only_their_own_events_are_awaited() -> None:
+    device = FakeDevice()
+    lane = lane_with(device, logged_double(device))
+    lane.prepare()
+    device.log.clear()
+    pending, values = [lane.submit(rows(1))], []
+    for value in range(2, 12):
+        pending.append(lane.submit(rows(value)))  # the copy of k + 1 ...
+        values.append(int(pending.pop(0).result()[0][0, 0, 0, 0]))  # ... before k is awaited
+    assert values == [2 * v for v in range(1, 11)]
+    uploads = [i for i, e in enumerate(device.log) if e[:2] == ("record", "copy_in")]
+    awaits = [i for i, e in enumerate(device.log) if e[0] == "await"]
+    assert len(uploads) == 11
+    assert len(awaits) == 10
+    assert all(upload < wait for upload, wait in zip(uploads[1:], awaits, strict=True))
+    assert device.num_events == 6, "a ring of two sets of buffers"
+    done = [e[2] for e in device.log if e[:2] == ("record", "copy_out")]
+    assert [e[2] for e in device.log if e[0] == "await"] == done[:10]
+
+
+@dataclass
+class FakeQueueModule:
+    """What ``torch.mps`` has: events that belong to no stream."""
+
+    log: list[str] = field(default_factory=list)
+
+    def Event(self) -> FakeQueueModule:  # noqa: N802
+        return self
+
+    def record(self) -> None:
+        self.log.append("record")
+
+    def synchronize(self) -> None:
+        self.log.append("await")
+
+    def empty_cache(self) -> None:
+        self.log.append("empty")
+
+
+def test_a_device_with_one_queue_is_ordered_by_that_queue() -> None:
+    module = FakeQueueModule()
+    lane = TransferLane(CPU, lambda batch: (batch + 1,), SHAPE, module=OneQueue(module))
+    lane.prepare()
+    pending = [lane.submit(rows(1)), lane.submit(rows(5))]
+    assert module.log == ["record"] * 6
+    assert [int(p.result()[0][0, 0, 0, 0]) for p in pending] == [2, 6]
+    assert module.log[6:] == ["await"] * 2
+    lane.close()
+    assert module.log[8:] == ["record", "await", "empty"]
 
 
 @pytest.mark.gpu

@@ -81,7 +81,7 @@ class ModelOptions:
             group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
         ),
     ] = _DEFAULT.model.allow_unverified
-    device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda or cuda:N.")] = (
+    device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda, cuda:N or mps.")] = (
         _DEFAULT.model.device
     )
     runtime: Annotated[Runtime, Parameter(group=EXPERT, help="Engine.")] = _DEFAULT.model.runtime

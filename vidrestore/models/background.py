@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vidrestore.errors import DeviceError, WeightsCorruptError, WeightsError, WeightsNotFoundError
+from vidrestore.models.devices import choose_device
 from vidrestore.models.tiles import Tiling
 from vidrestore.models.weights import is_data_only
 from vidrestore.runtime.streams import TransferLane
@@ -36,7 +37,7 @@ def load_picture_model(path: Path, *, device: str) -> TiledModel:
 
     Args:
         path: ``.safetensors``, or ``.pth`` that holds nothing but weights.
-        device: ``auto`` (CUDA if there is a device, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
 
     Raises:
         WeightsNotFoundError: There is no such file.
@@ -66,7 +67,7 @@ def load_picture_model(path: Path, *, device: str) -> TiledModel:
     if not isinstance(network, spandrel.ImageModelDescriptor):
         raise WeightsError(f"{path} holds a network that fills holes in pictures: not one for this")
     _check(network, path)
-    return TiledModel(network, path.stem, _choose_device(device))
+    return TiledModel(network, path.stem, choose_device(device))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -112,14 +113,6 @@ def _check(network: ImageModelDescriptor[Any], path: Path) -> None:
         raise WeightsError(
             f"{path} enlarges {network.scale} times: use a model for 1, 2 or 4 times"
         )
-
-
-def _choose_device(name: str) -> torch.device:
-    num_cards = torch.cuda.device_count()
-    device = torch.device(("cuda" if num_cards else "cpu") if name == "auto" else name)
-    if device.type == "cuda" and (device.index or 0) >= num_cards:
-        raise DeviceError(f"cannot use {name}: {num_cards} CUDA devices found; use --device cpu")
-    return device
 
 
 class TiledModel:

@@ -219,7 +219,7 @@ class _RgbHead(nn.Module):
         weight = to_rgb.conv.weight[0] * to_rgb.conv.scale
         self.register_buffer("x_weight", weight[:, :num_x].contiguous())
         self.register_buffer("feature_weight", weight[:, num_x:].contiguous())
-        self.register_buffer("bias", to_rgb.bias.flatten())
+        self.register_buffer("bias", to_rgb.bias.detach().flatten())
 
     def forward(self, x: Tensor, feature: Tensor, modulation: Tensor) -> Tensor:
         num_x = x.shape[1]

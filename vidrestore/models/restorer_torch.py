@@ -11,9 +11,10 @@ from torch import Tensor
 
 from vidrestore.contracts import PendingCrops, Points, RGBImage
 from vidrestore.errors import DeviceError
+from vidrestore.models.compiling import Compiler
 from vidrestore.models.crop_tensors import DTYPES, normalise_crops, quantise_pictures
 from vidrestore.models.gpen_folded import FoldedGpen
-from vidrestore.runtime.streams import PendingRows, TransferLane
+from vidrestore.runtime.streams import Compute, PendingRows, TransferLane
 from vidrestore.settings import Precision
 
 _LEAST_SPREAD = 1 / 127.5
@@ -64,7 +65,12 @@ class TorchRestorer:
         precision: Of the convolutions.
         batch_size: Most crops at once. Halved when the device has no room for so many.
         name: Of the model, for the description.
+        compiler: Compiles the computation, which is done before this returns.
+        use_graph: Replay a recorded graph where the device can.
         make_lane: Stands in for :class:`TransferLane`; for tests.
+
+    Raises:
+        DeviceError: The device has no room for a single crop, or the compiler fails.
     """
 
     num_redone: int
@@ -81,25 +87,31 @@ class TorchRestorer:
         precision: Precision,
         batch_size: int,
         name: str = "GPEN",
+        compiler: Compiler | None = None,
+        use_graph: bool = True,
         make_lane: Callable[..., TransferLane] = TransferLane,
     ) -> None:
         self.size = network.size
         self.template = template
         self.batch_size = batch_size
         version = torch.__version__.partition("+")[0]
-        self.description = f"{name}, torch {version} on {device}, {precision}"
+        how = "" if compiler is None else " compiled"
+        self.description = f"{name}, torch {version}{how} on {device}, {precision}"
         self.num_redone = self.num_kept = 0
         self._events: list[str] = []
         self._exact = network
         self._precision = precision
         self._device = device
         self._make_lane = make_lane
+        self._compiler, self._use_graph = compiler, use_graph
+        self._lane: TransferLane | None = None
+        self._exact_lane: TransferLane | None = None
         try:
             self._network = network.with_precision(DTYPES[precision]).to(device)
         except torch.OutOfMemoryError as error:
             raise self._no_memory() from error
-        self._lane: TransferLane | None = None
-        self._exact_lane: TransferLane | None = None
+        while self._lane is None:  # now, while no other thread uses the device
+            self._open_lane()
 
     def submit(self, crops: Sequence[RGBImage]) -> PendingCrops:
         """Start restoring; see :class:`vidrestore.contracts.FaceRestorer`.
@@ -117,7 +129,8 @@ class TorchRestorer:
             batch = rest[: self.batch_size]
             try:
                 if self._lane is None:
-                    self._lane = self._new_lane(self._network, self.batch_size)
+                    self._open_lane()
+                    continue
                 batches.append((self._lane.submit(batch), batch))
             except torch.OutOfMemoryError as error:
                 self._shrink(error)
@@ -142,9 +155,25 @@ class TorchRestorer:
                 lane.close()
         self._lane = self._exact_lane = None
 
-    def _new_lane(self, network: FoldedGpen, num_rows: int) -> TransferLane:
-        shape = (num_rows, self.size, self.size, 3)
-        return self._make_lane(self._device, partial(_restore, network), shape)
+    def _open_lane(self) -> None:
+        """Make the lane and prepare it, or halve the batch if there is no room for it."""
+        compute: Compute = partial(_restore, self._network)
+        try:
+            if self._compiler is not None:
+                compute = self._compiler(compute)
+            shape = (self.batch_size, self.size, self.size, 3)
+            lane = self._make_lane(self._device, compute, shape, use_graph=self._use_graph)
+            lane.prepare()
+        except torch.OutOfMemoryError as error:
+            self._shrink(error)
+            return
+        except RuntimeError as error:
+            if self._compiler is None:
+                raise
+            raise DeviceError(
+                f"the network cannot be compiled for {self._device}: use --runtime torch"
+            ) from error
+        self._lane = lane
 
     def _shrink(self, error: torch.OutOfMemoryError) -> None:
         """Halve the batch."""
@@ -172,7 +201,12 @@ class TorchRestorer:
             self.num_redone += 1
             try:
                 if self._exact_lane is None:
-                    self._exact_lane = self._new_lane(self._exact.to(self._device), 1)
+                    compute = partial(_restore, self._exact.to(self._device))
+                    shape = (1, self.size, self.size, 3)
+                    # no graph: other threads are at work
+                    self._exact_lane = self._make_lane(
+                        self._device, compute, shape, use_graph=False
+                    )
                 rows, spreads = self._exact_lane.submit([original]).result()
             except torch.OutOfMemoryError as error:
                 raise self._no_memory() from error

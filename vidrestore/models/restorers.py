@@ -10,6 +10,8 @@ from torch import Tensor
 
 from vidrestore.contracts import FaceRestorer
 from vidrestore.errors import DeviceError
+from vidrestore.models.compiling import choose_compiler
+from vidrestore.models.devices import choose_device, choose_runtime
 from vidrestore.models.gpen import Gpen, load_gpen_state
 from vidrestore.models.gpen_folded import FoldedGpen
 from vidrestore.models.processor import bf16_gain, has_bf16
@@ -20,8 +22,8 @@ from vidrestore.settings import Precision, Runtime
 
 _LEAST_GAIN = 1.1
 """bf16 has to be this many times as fast as fp32 to be taken."""
-_CUDA_PIXELS = 2**19
-"""Pixels in one batch on CUDA: 8 crops of 256, 2 of 512, 1 of 1024."""
+_GPU_PIXELS = 2**19
+"""Pixels in one batch on a GPU: 8 crops of 256, 2 of 512, 1 of 1024."""
 
 
 def build_restorer(
@@ -40,9 +42,10 @@ def build_restorer(
         spec: The model.
         state: Its weights, checked.
         weights_sha256: Of the file they came from; names the converted network on disk.
-        device: ``auto`` (CUDA if there is a device, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        runtime: AUTO takes OpenVINO on a CPU and torch on CUDA.
-        precision: AUTO takes fp16 on CUDA, and on a CPU bf16 if that is faster there, else fp32.
+        device: ``auto`` (CUDA if there is a device, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or
+            ``mps``.
+        runtime: AUTO takes OpenVINO on a CPU and torch elsewhere.
+        precision: AUTO takes fp16 on a GPU, and on a CPU bf16 if that is faster there, else fp32.
         cache_dir: Where converted networks and measurements are kept.
 
     Returns:
@@ -52,12 +55,10 @@ def build_restorer(
         DeviceError: The device, runtime or precision asked for cannot be had.
         WeightsError: The weights are of another network.
     """
-    chosen_device = _choose_device(device, runtime)
-    if runtime is Runtime.AUTO:
-        runtime = Runtime.OPENVINO if chosen_device.type == "cpu" else Runtime.TORCH
-    if runtime is Runtime.OPENVINO and chosen_device.type != "cpu":
-        raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}: use --runtime torch")
+    chosen_device = choose_device(device, runtime)
+    runtime = choose_runtime(runtime, chosen_device)
     precision, why = _choose_precision(precision, chosen_device, runtime, cache_dir)
+    compiler = choose_compiler(runtime, cache_dir)
 
     def make_network() -> FoldedGpen:
         return FoldedGpen(_load_network(spec, state))
@@ -81,8 +82,10 @@ def build_restorer(
             template=template,
             device=chosen_device,
             precision=precision,
-            batch_size=1 if on_cpu else max(1, _CUDA_PIXELS // spec.size**2),
+            batch_size=1 if on_cpu else max(1, _GPU_PIXELS // spec.size**2),
             name=spec.name,
+            compiler=compiler,
+            use_graph=runtime is not Runtime.TENSORRT,  # its engines have streams of their own
         )
     return restorer, [f"restorer: {restorer.description} ({why})"]
 
@@ -94,23 +97,13 @@ def _load_network(spec: RestorerSpec, state: Mapping[str, Tensor]) -> Gpen:
     return network
 
 
-def _choose_device(device: str, runtime: Runtime) -> torch.device:
-    num_cards = torch.cuda.device_count()
-    if device == "auto":
-        device = "cuda" if num_cards and runtime is not Runtime.OPENVINO else "cpu"
-    chosen = torch.device(device)
-    if chosen.type == "cuda" and (chosen.index or 0) >= num_cards:
-        found = f"only {num_cards} found" if num_cards else "no CUDA device found"
-        raise DeviceError(f"cannot use {device}: {found}; use --device cpu")
-    return chosen
-
-
 def _choose_precision(
     precision: Precision, device: torch.device, runtime: Runtime, cache_dir: Path
 ) -> tuple[Precision, str]:
     """Check the precision, or choose one; with the reason."""
-    if device.type == "cuda":
-        if precision is Precision.BF16 and not torch.cuda.is_bf16_supported():
+    if device.type != "cpu":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        if precision is Precision.BF16 and not has_it:
             raise DeviceError(f"{device} has no bf16: use --precision fp16")
         if precision is Precision.AUTO:
             return Precision.FP16, "fp16 is right on a GPU"

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 from vidrestore.contracts import FaceObservation, RGBImage
-from vidrestore.errors import DeviceError
 from vidrestore.models.registry import DetectorSpec
 from vidrestore.models.retinaface_network import Floats, OpenVinoNetwork, RawFaces, TorchNetwork
 from vidrestore.models.weights import verify
@@ -162,8 +161,10 @@ def build_detector(
         weights: Its file, from ``WeightsStore.locate``; checked before it is opened.
         threshold: Least score, 0..1, of a face that is returned.
         cache_dir: Where networks converted to OpenVINO are kept.
-        device: ``auto`` (CUDA if there is a device, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        runtime: AUTO takes OpenVINO on a CPU and torch on CUDA.
+        device: ``auto`` (CUDA if there is a device, else the CPU), ``cpu``, ``cuda``, ``cuda:N`` or
+            ``mps``.
+        runtime: AUTO takes OpenVINO on a CPU and torch elsewhere. What compiles the restoring
+            network leaves this one as it is: it would be compiled for each size of picture.
         precision: AUTO is float32. bfloat16 finds the same faces, but moves their landmarks by
             0.3 px (median, at most 2.9), and took longer: 13.8 against 9.4 ms at 640×480 on two
             cores of a Xeon with AVX512-BF16.
@@ -177,24 +178,19 @@ def build_detector(
         WeightsError: The weights are damaged, unknown, or of another network.
     """
     verify(weights, spec.weights, allow_unverified=allow_unverified)
-    if device == "auto":
-        device = "cpu" if runtime is Runtime.OPENVINO else _best_device()
-    if runtime is Runtime.AUTO:
-        runtime = Runtime.OPENVINO if device == "cpu" else Runtime.TORCH
+    is_openvino = runtime is Runtime.OPENVINO or (runtime is Runtime.AUTO and device == "cpu")
+    if not (is_openvino and device in ("auto", "cpu")):
+        from vidrestore.models.devices import choose_device, choose_runtime  # late: torch is slow
+
+        chosen = choose_device(device, runtime)
+        is_openvino = choose_runtime(runtime, chosen) is Runtime.OPENVINO
+        device = str(chosen)
     if precision is Precision.AUTO:
         precision = Precision.FP32
     network: RawFaces
-    if runtime is Runtime.TORCH:
-        network = TorchNetwork(spec, weights, device, precision)
-    elif device == "cpu":
+    if is_openvino:
         network = OpenVinoNetwork(spec, weights, cache_dir, precision)
     else:
-        raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}: use --runtime torch")
+        network = TorchNetwork(spec, weights, device, precision)
     detector = RetinaFaceDetector(network, threshold)
     return detector, [f"detector: {detector.description}"]
-
-
-def _best_device() -> str:
-    import torch  # late: it takes seconds
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -191,7 +191,7 @@ def _to_openvino(network: torch.nn.Module) -> Model:
 
 
 class TorchNetwork:
-    """The network in torch, on CUDA or the CPU; implements ``RawFaces``."""
+    """The network in torch, on a device that is there; implements ``RawFaces``."""
 
     def __init__(
         self, spec: DetectorSpec, weights: Path, device: str, precision: Precision
@@ -199,8 +199,6 @@ class TorchNetwork:
         """Load the network and move it to the device."""
         import torch
 
-        if device != "cpu" and not torch.cuda.is_available():
-            raise DeviceError(f"there is no {device} here: use --device cpu")
         types = {
             Precision.FP32: torch.float32,
             Precision.FP16: torch.float16,

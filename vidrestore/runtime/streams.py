@@ -6,14 +6,16 @@ A lane carries batches to a device, through one function, and back::
 
 Each ``═`` and ``─`` is a stream of its own, ordered by events, so that copying and computing of
 neighbouring batches overlap and nobody ever waits for the whole device. On a CPU the same lines
-run: there streams and events do nothing and the work is done when it is submitted.
+run: there streams and events do nothing and the work is done when it is submitted. Apple's GPUs
+have one queue, in which everything follows in order, and events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 import torch
@@ -21,6 +23,78 @@ from torch import Tensor
 
 Compute = Callable[[Tensor], tuple[Tensor, ...]]
 """Takes a batch and returns tensors that have a row for each of its rows."""
+
+
+class _Queue:
+    """The only stream of a device: whatever it is to wait for was put into it before."""
+
+    def wait_event(self, event: object) -> None:
+        """Do nothing."""
+
+    def wait_stream(self, stream: object) -> None:
+        """Do nothing."""
+
+
+class _BareEvent(Protocol):
+    """An event that belongs to no stream."""
+
+    def record(self) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
+class _BareModule(Protocol):
+    """A device module that knows no streams."""
+
+    def Event(self) -> _BareEvent: ...  # noqa: N802 - the name in device modules
+
+    def empty_cache(self) -> None: ...
+
+
+class _QueueEvent:
+    """An event of a device that has one queue."""
+
+    def __init__(self, event: _BareEvent) -> None:
+        self._event = event
+
+    def record(self, stream: _Queue) -> None:
+        self._event.record()
+
+    def synchronize(self) -> None:
+        self._event.synchronize()
+
+
+class OneQueue:
+    """Gives a device module without streams (``torch.mps``) what the lane asks of one.
+
+    Args:
+        module: Has ``Event`` and ``empty_cache``.
+    """
+
+    def __init__(self, module: _BareModule) -> None:
+        self._module = module
+        self.empty_cache = module.empty_cache
+
+    def Stream(self, device: torch.device) -> _Queue:  # noqa: N802
+        """Return the queue."""
+        return _Queue()
+
+    def Event(self) -> _QueueEvent:  # noqa: N802
+        """Make an event."""
+        return _QueueEvent(self._module.Event())
+
+    def stream(self, stream: _Queue) -> AbstractContextManager[None]:
+        """Do nothing: there is no other."""
+        return nullcontext()
+
+    def current_stream(self, device: torch.device) -> _Queue:
+        """Return the queue."""
+        return _Queue()
+
+
+def _device_module(device: torch.device) -> object:
+    module: Any = torch.get_device_module(device)
+    return module if hasattr(module, "Stream") else OneQueue(module)
 
 
 class _Slot:
@@ -69,7 +143,8 @@ class TransferLane:
             how many rows came together, and one graph serves all.
         shape: Shape of a batch; the first number is the most rows one submission may have.
         dtype: Of the rows.
-        use_graph: Record the computation once and replay it, where the device can (CUDA graphs).
+        use_graph: Record the computation in ``prepare`` and replay it, where the device can (CUDA
+            graphs).
         module: Stands in for ``torch.get_device_module(device)``; for tests.
     """
 
@@ -86,9 +161,9 @@ class TransferLane:
         self.device = device
         self.shape = tuple(shape)
         self.dtype = dtype
-        device_module: Any = torch.get_device_module(device) if module is None else module
+        device_module: Any = _device_module(device) if module is None else module
         self.module = device_module
-        self.is_pinned = device.type != "cpu"
+        self.is_pinned = device.type == "cuda"
         # a wait for a blocking event sleeps, for another it spins on a core that others need
         event = device_module.Event
         self.new_event = partial(event, blocking=True) if self.is_pinned else event
@@ -101,6 +176,23 @@ class TransferLane:
         self._use_graph = use_graph and hasattr(self.module, "CUDAGraph")
         self._replay: Compute | None = None
         self._free: list[_Slot] = []
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """Do what is done once: compile, choose algorithms, record the graph.
+
+        To be called before other threads work with the device; without it the first batch takes
+        longer, and no graph is used.
+
+        Raises:
+            torch.OutOfMemoryError: The device has no room for a batch.
+        """
+        slot = self._free.pop() if self._free else _Slot(self)
+        if self._use_graph:
+            self._replay = self._record_graph(slot.device_rows)
+        else:
+            self._rehearse(slot.device_rows, 1)
+        self._free.append(slot)
 
     @torch.inference_mode()
     def submit(self, rows: Sequence[npt.NDArray[Any]]) -> PendingRows:
@@ -121,8 +213,6 @@ class TransferLane:
             slot.device_rows[:n].copy_(slot.host_rows[:n], non_blocking=True)
             slot.uploaded.record(self.copy_in)
         self._compute_on.wait_event(slot.uploaded)
-        if self._use_graph and self._replay is None:
-            self._replay = self._record_graph(slot.device_rows)
         with self.module.stream(self._compute_on):
             slot.outputs = (self._replay or self._compute)(slot.device_rows)
             slot.computed.record(self._compute_on)
@@ -160,10 +250,7 @@ class TransferLane:
         the stream of the computation, so one replay cannot overtake the one before.
         """
         fixed_input = torch.zeros_like(example)
-        self._compute_on.wait_stream(self.module.current_stream(self.device))
-        with self.module.stream(self._compute_on):
-            for _ in range(2):  # libraries allocate and choose algorithms before they are recorded
-                self._compute(fixed_input)
+        self._rehearse(fixed_input, 2)  # libraries allocate and choose algorithms beforehand
         graph = self.module.CUDAGraph()
         # thread_local: other threads may go on using the device meanwhile
         with self.module.graph(graph, stream=self._compute_on, capture_error_mode="thread_local"):
@@ -175,3 +262,12 @@ class TransferLane:
             return tuple(output.clone() for output in fixed_outputs)
 
         return replay
+
+    def _rehearse(self, batch: Tensor, times: int) -> None:
+        """Compute on rows of zeros, for nothing."""
+        streams = (self.module.current_stream(self.device), self.copy_in)
+        for stream in streams:  # where the batch was made
+            self._compute_on.wait_stream(stream)
+        with self.module.stream(self._compute_on):
+            for _ in range(times):
+                self._compute(batch)
