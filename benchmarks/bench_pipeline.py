@@ -2,10 +2,10 @@
 
     python benchmarks/bench_pipeline.py [CLIP] [--rounds 3] [--json FILE]
 
-Prints for each way wall seconds, frames a second, each stage's busy seconds and wall over the slowest
-stage, and the ratio of its wall time to that of the default; medians of the rounds. What steadiness
-costs is the wall time that goes when textures and gates are left out, and the busy seconds of cuts and
-tracking, which cannot be left out.
+Prints for each way wall seconds, frames a second, each stage's busy seconds, wall over the slowest
+stage, and the ratio of its wall time to that of the default; medians of the rounds. What
+steadiness costs is the wall time that goes when textures and gates are left out, and the busy
+seconds of cuts and tracking, which cannot be left out.
 """
 
 from __future__ import annotations

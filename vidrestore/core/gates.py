@@ -182,18 +182,22 @@ class GateKeeper:
         self._identity = -1, math.nan
         self._ticks: list[int] = []
         self._measures: list[Floats] = []
+        self._shares: list[Floats] = []
+        """How far each gate would be open at each tick, before its play."""
 
     def add(self, tick: int, measures: Measures) -> None:
         """Take the measures of the next frame; ticks do not decrease."""
         row = np.array([getattr(measures, name) for name in GATES], dtype=np.float64)
-        if self._measures:
+        if self._measures and np.isnan(self._measures[-1]).any():
             # what the first picture of a face cannot know, the second tells
             first = self._measures[-1]
             first[np.isnan(first)] = row[np.isnan(first)]
+            self._shares[-1] = self._shares_at(len(self._measures) - 1)
         self._ticks.append(tick)
         self._measures.append(row)
+        self._shares.append(self._shares_at(len(self._measures) - 1))
         num_old = sum(t < tick - 2 * _BLOCK - 2 * _MEDIAN_TICKS for t in self._ticks)
-        del self._ticks[:num_old], self._measures[:num_old]
+        del self._ticks[:num_old], self._measures[:num_old], self._shares[:num_old]
 
     def identity_at(self, tick: int, measure: Callable[[], float]) -> float:
         """Return what was measured at the face's first frame in this stretch of the grid.
@@ -221,7 +225,7 @@ class GateKeeper:
         followed = [k for k, t in enumerate(self._ticks) if start <= t <= tick]
         state: Floats | None = None
         for k in followed:
-            share = self._shares(k)
+            share = self._shares[k]
             state = share if state is None else np.clip(state, share - _PLAY, share + _PLAY)
         if state is None:
             return 1.0, None
@@ -231,8 +235,8 @@ class GateKeeper:
         reason = list(GATES.values())[narrowest].reason
         return float(state[narrowest]), reason if state[narrowest] < 1 else None
 
-    def _shares(self, k: int) -> Floats:
-        """Return how far each gate would be open by the median of the last measures."""
+    def _shares_at(self, k: int) -> Floats:
+        """Judge by the median of the last measures."""
         recent = [
             self._measures[j]
             for j in range(k + 1)
@@ -243,8 +247,12 @@ class GateKeeper:
 
 
 def _nan_median(rows: Floats) -> Floats:
-    """Median down the columns without the NaN; NaN for a column that holds nothing else."""
-    middle = np.full(rows.shape[1], np.nan)
-    known = ~np.isnan(rows).all(axis=0)
-    middle[known] = np.nanmedian(rows[:, known], axis=0)
-    return middle
+    """Median down the columns without the NaN; NaN for a column that holds nothing else.
+
+    As ``numpy.nanmedian``, which takes a millisecond for a handful of rows.
+    """
+    ordered = np.sort(rows, axis=0)  # NaN come last
+    num_known = (~np.isnan(rows)).sum(axis=0)
+    columns = np.arange(rows.shape[1])
+    lower = ordered[np.maximum(num_known - 1, 0) // 2, columns]
+    return np.asarray((lower + ordered[num_known // 2, columns]) / 2)
