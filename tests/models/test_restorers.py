@@ -508,7 +508,7 @@ def test_with_a_card_it_is_torch_in_fp16(
 ) -> None:
     num_cards(1)
     monkeypatch.setattr(restorers, "TorchRestorer", Recorder)
-    monkeypatch.setattr(restorers, "_load_network", lambda *_: tiny_network())
+    monkeypatch.setattr(restorers, "folded_network", lambda *_: FoldedGpen(tiny_network()))
     restorer, choices = build(cache_dir, spec=dataclasses.replace(SPEC, size=size))
     assert isinstance(restorer, Recorder)
     assert restorer.options["device"] == torch.device("cuda")

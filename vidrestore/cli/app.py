@@ -23,6 +23,7 @@ from vidrestore.cli.console import (
 )
 from vidrestore.cli.ending import ending_like_ctrl_c, leave_hanging
 from vidrestore.cli.evaluation import evaluate_app
+from vidrestore.cli.exporting import export
 from vidrestore.cli.options import (
     ModelOptions,
     NumberOptions,
@@ -65,6 +66,7 @@ app.command(train_app)
 app.command(report_app)
 app.command(batch)
 app.command(photo)
+app.command(export)
 app.command(web)
 
 FilmIn = Annotated[Path, Parameter(name="IN", help="The film; it is only read.")]

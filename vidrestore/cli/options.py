@@ -84,7 +84,15 @@ class ModelOptions:
     device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda, cuda:N or mps.")] = (
         _DEFAULT.model.device
     )
-    runtime: Annotated[Runtime, Parameter(group=EXPERT, help="Engine.")] = _DEFAULT.model.runtime
+    runtime: Annotated[
+        Runtime,
+        Parameter(
+            group=EXPERT,
+            show_choices=False,
+            show_default=False,
+            help="auto, torch, torch-compile, openvino or tensorrt.",
+        ),
+    ] = _DEFAULT.model.runtime
     precision: Annotated[Precision, Parameter(group=EXPERT, help="Numbers.")] = (
         _DEFAULT.model.precision
     )

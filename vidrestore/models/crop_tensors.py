@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidrestore.settings import Precision
 
@@ -31,3 +31,19 @@ def quantise_pictures(pictures: Tensor) -> Tensor:
     """
     levels = (pictures * 127.5 + 127.5).clamp(0, 255).round()
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+class CropNetwork(nn.Module):
+    """A network from 8-bit crops to 8-bit crops; conversion inside costs nothing measurable.
+
+    Args:
+        network: Maps (N, 3, S, S) in [-1, 1] to the same.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """Restore uint8 crops (N, S, S, 3)."""
+        return quantise_pictures(self.network(normalise_crops(crops)))

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
 from vidrestore.contracts import PendingCrops, Points, RGBImage
 from vidrestore.errors import DeviceError
 from vidrestore.models import crop_tensors, gpen_folded, gpen_layers
-from vidrestore.models.crop_tensors import DTYPES, normalise_crops, quantise_pictures
+from vidrestore.models.crop_tensors import DTYPES, CropNetwork
 from vidrestore.models.gpen_folded import FoldedGpen
 from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
 from vidrestore.runtime.cores import usable_cores
@@ -24,17 +23,6 @@ if TYPE_CHECKING:
     from openvino import InferRequest, Model
 
 _MAX_STREAMS = 4
-
-
-class _CropNetwork(nn.Module):
-    """The network from 8-bit crops to 8-bit crops; conversion inside costs nothing measurable."""
-
-    def __init__(self, network: FoldedGpen) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops: Tensor) -> Tensor:
-        return quantise_pictures(self.network(normalise_crops(crops)))
 
 
 def convert_network(network: FoldedGpen) -> Model:
@@ -49,7 +37,7 @@ def convert_network(network: FoldedGpen) -> Model:
         # into constants, which is meant; its check would run the network twice more
         warnings.simplefilter("ignore")
         decoder = TorchScriptPythonDecoder(
-            _CropNetwork(network),
+            CropNetwork(network),
             example_input=example,
             # shared, bf16 constants point to memory that nobody holds (OpenVINO 2026.4)
             shared_memory=False,

@@ -59,15 +59,11 @@ def build_restorer(
     runtime = choose_runtime(runtime, chosen_device)
     precision, why = _choose_precision(precision, chosen_device, runtime, cache_dir)
     compiler = choose_compiler(runtime, cache_dir)
-
-    def make_network() -> FoldedGpen:
-        return FoldedGpen(_load_network(spec, state))
-
     template = landmark_template(spec.template, spec.size)
     restorer: FaceRestorer
     if runtime is Runtime.OPENVINO:
         restorer = OpenVinoRestorer(
-            make_network,
+            lambda: folded_network(spec, state),
             size=spec.size,
             template=template,
             precision=precision,
@@ -78,7 +74,7 @@ def build_restorer(
     else:
         on_cpu = chosen_device.type == "cpu"
         restorer = TorchRestorer(
-            make_network(),
+            folded_network(spec, state),
             template=template,
             device=chosen_device,
             precision=precision,
@@ -90,11 +86,16 @@ def build_restorer(
     return restorer, [f"restorer: {restorer.description} ({why})"]
 
 
-def _load_network(spec: RestorerSpec, state: Mapping[str, Tensor]) -> Gpen:
+def folded_network(spec: RestorerSpec, state: Mapping[str, Tensor]) -> FoldedGpen:
+    """Return a model's network ready for use, in fp32 on the CPU.
+
+    Raises:
+        WeightsError: The weights are of another network.
+    """
     with torch.device("meta"):  # no memory, no random numbers: the state brings them all
         network = Gpen(spec.size, spec.style_dim, spec.n_mlp, spec.channel_multiplier, spec.narrow)
     load_gpen_state(network, state)
-    return network
+    return FoldedGpen(network)
 
 
 def _choose_precision(
