@@ -3,7 +3,7 @@
 #             make test-extras: install what is optional, and pass the tests that need it
 #             make test-browser: the same for the page; needs a Chromium
 # make check  style, types, layers
-# make bench  measure the networks and the whole path on this machine
+# make bench  measure the networks and the whole path on this machine (docs/BENCHMARKS.md has more)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -52,10 +52,12 @@ check: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.ready-dev
-	$(BIN)/python benchmarks/bench_network.py --model vidrestore-lite-256
+	$(BIN)/vidrestore bench network --model vidrestore-lite-256
+	$(BIN)/vidrestore bench samples/home-video.mp4
 	$(BIN)/python benchmarks/bench_detector.py
 	$(BIN)/python benchmarks/bench_pipeline.py
-	$(BIN)/python benchmarks/bench_segments.py
+	$(BIN)/python benchmarks/bench_passthrough.py
+	$(BIN)/python benchmarks/bench_cadence.py
 
 clean:
 	rm -rf $(VENV) restored .pytest_cache .mypy_cache .ruff_cache

@@ -69,7 +69,8 @@ class NetworkBench:
     reference_cpu_ms: float
     rows: tuple[NetworkRow, ...]
     startup_seconds: Mapping[str, Mapping[str, float]]
-    """By runtime and precision: with nothing converted (``cold``), and again (``warm``)."""
+    """By runtime and precision, to the first face: with nothing converted (``cold``), and again
+    (``warm``)."""
     left_out: tuple[str, ...]
     """What cannot be had on this machine and why, one sentence each."""
     num_rounds: int
@@ -108,6 +109,7 @@ def bench_network(
     settings: ModelSettings,
     *,
     random_weights: bool = False,
+    with_compilers: bool = False,
     num_rounds: int = 7,
     faces: Sequence[RGBImage] = (),
     on_round: OnRound | None = None,
@@ -117,6 +119,7 @@ def bench_network(
     Args:
         settings: The model, and where it runs. AUTO for runtime or precision takes all there are.
         random_weights: Draw the weights instead of reading them; the model is one of the registry.
+        with_compilers: AUTO takes those runtimes too that compile for minutes.
         num_rounds: Each times every way once.
         faces: Square crops of aligned faces, brought to the model's size, to compare the pictures;
             none: the crops that are timed are noise, and nothing is compared.
@@ -136,7 +139,7 @@ def bench_network(
     reference = _reference(network, settings.device)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        ways = WaysToCompute(spec, state, settings, folder)
+        ways = WaysToCompute(spec, state, settings, folder, with_compilers=with_compilers)
         restorers = {
             way: stack.enter_context(closing(made)) for way, made in ways.restorers().items()
         }

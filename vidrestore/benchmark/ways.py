@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +25,9 @@ from vidrestore.settings import ModelSettings, Precision, Runtime
 
 _RANDOM_NOISE = 0.3
 """Share of the encoder's maps in random networks, so that every layer has an effect."""
+
+COMPILERS = frozenset({Runtime.TORCH_COMPILE, Runtime.TENSORRT})
+"""Runtimes that compile the network for minutes before the first face."""
 
 State = Mapping[str, Tensor]
 Way = tuple[Runtime, Precision]
@@ -71,18 +76,27 @@ class WaysToCompute:
         state: Its weights.
         settings: Where it runs. AUTO for runtime or precision takes all there are.
         folder: For converted networks; empty, so that the first start is a cold one.
+        with_compilers: AUTO takes the compilers too.
     """
 
     startup_seconds: dict[str, dict[str, float]]
-    """By runtime and precision: with nothing converted (``cold``), and again (``warm``)."""
+    """By runtime and precision, to the first face: with nothing converted (``cold``), and again
+    (``warm``)."""
     left_out: list[str]
     """What cannot be had and why, one sentence each."""
 
     def __init__(
-        self, spec: RestorerSpec, state: State, settings: ModelSettings, folder: Path
+        self,
+        spec: RestorerSpec,
+        state: State,
+        settings: ModelSettings,
+        folder: Path,
+        *,
+        with_compilers: bool = False,
     ) -> None:
         self._spec, self._state = spec, state
         self._settings, self._folder = settings, folder
+        self._with_compilers = with_compilers
         self.startup_seconds, self.left_out = {}, []
 
     def restorers(self) -> dict[Way, FaceRestorer]:
@@ -92,10 +106,8 @@ class WaysToCompute:
             DeviceError: None can be had.
         """
         found: dict[Way, FaceRestorer] = {}
-        runtimes = _all_or(self._settings.runtime, Runtime.AUTO)
-        for runtime, precision in product(
-            runtimes, _all_or(self._settings.precision, Precision.AUTO)
-        ):
+        precisions = _all_or(self._settings.precision, Precision.AUTO)
+        for runtime, precision in product(self._runtimes(), precisions):
             try:
                 found[runtime, precision] = self._build_twice(runtime, precision)
             except DeviceError as error:
@@ -104,11 +116,26 @@ class WaysToCompute:
             raise DeviceError("; ".join(self.left_out))
         return found
 
+    def _runtimes(self) -> Sequence[Runtime]:
+        runtimes = _all_or(self._settings.runtime, Runtime.AUTO)
+        if self._settings.runtime is not Runtime.AUTO or self._with_compilers:
+            return runtimes
+        self.left_out += [
+            f"{runtime}: compiles for minutes; --compilers takes it in"
+            for runtime in runtimes
+            if runtime in COMPILERS
+        ]
+        return [runtime for runtime in runtimes if runtime not in COMPILERS]
+
     def _build_twice(self, runtime: Runtime, precision: Precision) -> FaceRestorer:
+        crop = np.zeros((self._spec.size, self._spec.size, 3), np.uint8)
+        crop[::2] = 255
         cold = time.perf_counter()
-        self._build(runtime, precision).close()
+        with closing(self._build(runtime, precision)) as first:
+            first.submit([crop]).result()
         warm = time.perf_counter()
         restorer = self._build(runtime, precision)
+        restorer.submit([crop]).result()
         end = time.perf_counter()
         seconds = {"cold": round(warm - cold, 2), "warm": round(end - warm, 2)}
         self.startup_seconds[f"{runtime} {precision}"] = seconds

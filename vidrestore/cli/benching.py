@@ -82,6 +82,12 @@ def network(
             group=MAIN, negative="", show_default=False, help="Only the shape; no file is needed."
         ),
     ] = False,
+    compilers: Annotated[
+        bool,
+        Parameter(
+            group=MAIN, negative="", show_default=False, help="Also torch-compile and tensorrt."
+        ),
+    ] = False,
     rounds: Annotated[int, Parameter(group=MAIN, help="Times everything so often, in turns.")] = 7,
     faces: Annotated[
         Path | None,
@@ -103,6 +109,7 @@ def network(
         found = bench_network(
             settings,
             random_weights=random_weights,
+            with_compilers=compilers,
             num_rounds=rounds,
             faces=() if faces is None else _read_faces(faces),
             on_round=None if talk is not None and talk.quiet else _say_round,
