@@ -34,9 +34,10 @@ test-slow: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m slow
 
 test-extras: $(VENV)/.ready-dev
-	$(BIN)/python -m pip install --quiet --editable '.[metrics,identity,train]'
-	VIDRESTORE_REQUIRE="$(VIDRESTORE_REQUIRE),metrics,identity,stlpips" \
-	$(BIN)/python -m pytest tests/evaluate tests/train tests/core/test_appearance.py
+	$(BIN)/python -m pip install --quiet --editable '.[metrics,identity,train,background]'
+	VIDRESTORE_REQUIRE="$(VIDRESTORE_REQUIRE),metrics,identity,stlpips,background" \
+	$(BIN)/python -m pytest tests/evaluate tests/train tests/core/test_appearance.py \
+	tests/models/test_background.py
 
 test-browser: $(VENV)/.ready-dev
 	$(BIN)/python -m pip install --quiet --editable '.[web,browser]'

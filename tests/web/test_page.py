@@ -227,7 +227,7 @@ def test_a_run_goes_on_when_the_page_is_loaded_again(
     page.wait_for_selector("#film-result progress")
     page.reload()
     page.wait_for_selector("#film-stop")
-    assert "birthday party.mp4" in page.inner_text("#film-facts")
+    page.wait_for_selector("#film-facts >> text=birthday party.mp4")
     context = page.context
     page.close()
     page = context.new_page()  # somebody closes the tab, and comes back
@@ -266,12 +266,19 @@ def test_a_photo_is_restored_with_one_button(page: Any, film: Path, tmp_path: Pa
     photo = tmp_path / "portrait.png"
     with av.open(str(film)) as source:
         next(source.decode(video=0)).to_image().save(photo)
+    note = tmp_path / "note.jpg"
+    note.write_text("not a picture at all")
     page.get_by_role("tab", name="Photo").click()
+    page.set_input_files("#photo-upload input[type=file]", note)
+    page.wait_for_selector("#photo-name >> text=note.jpg")
+    page.click("#photo-run")
+    assert "note.jpg is not a photograph" in page.inner_text("#photo-result .bad")
     page.set_input_files("#photo-upload input[type=file]", photo)
     page.wait_for_selector("#photo-name >> text=portrait.png")
     page.click("#photo-run")
     page.wait_for_selector("#photo-result a.take")
     assert "One face was found" in page.inner_text("#photo-result")
+    assert "Ready after" in page.inner_text("#photo-result")
     page.wait_for_function(
         "[...document.querySelectorAll('img')].filter(i => i.naturalWidth == 640).length == 2"
     )

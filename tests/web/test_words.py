@@ -5,8 +5,15 @@ from pathlib import Path
 from tests.web.errands import Count
 from vidrestore.jobs.progress import Progress
 from vidrestore.web.jobs import Job, JobState
-from vidrestore.web.tasks import Clip, FilmFacts, Outcome
-from vidrestore.web.words import clip_html, duration, facts_html, film_html, state_html
+from vidrestore.web.tasks import Clip, FilmFacts, FoundPeople, Outcome
+from vidrestore.web.words import (
+    clip_html,
+    duration,
+    facts_html,
+    film_html,
+    people_html,
+    state_html,
+)
 
 NASTY = '<img src=x onerror="x">'
 
@@ -77,3 +84,12 @@ def test_durations_are_rounded_for_people() -> None:
     assert [duration(s) for s in (0.2, 59.4, 59.6, 3599, 7260)] == [
         "less than a second", "59 seconds", "1 minute", "1 hour", "2 hours 1 minute",
     ]  # fmt: skip
+
+
+def test_people_are_shown_with_what_tells_them_apart() -> None:
+    people = FoundPeople({"7.jpg": Path("7.jpg")}, captions={7: f"7: {NASTY}", 8: "8: from 0:05"})
+    html = people_html(job(state=JobState.DONE, outcome=people), people)
+    assert "src='/results/key/7.jpg'" in html
+    assert html.count("<figure>") == 1  # nobody has taken a picture of 8
+    assert 'onerror="' not in html
+    assert "No faces" in people_html(job(), FoundPeople())

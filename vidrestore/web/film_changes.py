@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -10,22 +10,21 @@ import gradio as gr
 from vidrestore.web.handlers import open_picture
 from vidrestore.web.jobs import Job, JobManager, JobState
 from vidrestore.web.tasks import Clip, FilmFacts, FoundPeople, Outcome
-from vidrestore.web.words import clip_html, facts_html, film_html, state_html
-
-_LOOKING = ("facts", "people", "frame", "preview")
+from vidrestore.web.words import clip_html, facts_html, film_html, people_html, state_html
 
 Shown = dict[str, str]
 """For each kind of job, the key and state of the one that the page shows."""
 Changes = list[Any]
-"""As Gradio has it: what is shown by now, facts, the steps that follow, the slider, what is looked
-for, the pair of pictures, the clip, the gallery, the people, the restored film, its two buttons."""
+"""As Gradio has it: what is shown by now, facts, the steps that follow, the slider, how far the
+pair and the clip are, both of them, how far the search for people is, their pictures, their
+numbers, the restored film, its two buttons."""
 
 _T = TypeVar("_T", bound=Outcome)
 
 
 def no_film() -> Changes:
     """Return the changes of a page that has no film, or no more."""
-    return [{}, "", gr.Column(visible=False), *[gr.skip()] * 9]
+    return [{}, "", gr.Column(visible=False), *[gr.skip()] * 10]
 
 
 def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobManager) -> Changes:
@@ -48,10 +47,11 @@ def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobM
     is_running = film is not None and not film.state.is_over
     return [
         now,
-        *_facts(name, jobs, fresh),
-        _looking(jobs, manager),
+        *_facts(name, jobs, fresh, manager),
+        _under_way(jobs, ("frame", "preview"), manager),
         _pair(fresh),
         clip_html(fresh["preview"]) if "preview" in fresh else gr.skip(),
+        _under_way(jobs, ("people",), manager),
         *_people(fresh),
         _film(film, manager),
         gr.Button(visible=not is_running),
@@ -59,11 +59,13 @@ def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobM
     ]
 
 
-def _facts(name: str, jobs: Mapping[str, Job], fresh: Mapping[str, Job]) -> Changes:
+def _facts(
+    name: str, jobs: Mapping[str, Job], fresh: Mapping[str, Job], manager: JobManager
+) -> Changes:
     """Return facts, the steps that follow, and the slider."""
     facts = _outcome(jobs, "facts", FilmFacts)
     if facts is None:
-        return ["", gr.Column(visible=False), gr.skip()]
+        return [_under_way(jobs, ("facts",), manager), gr.Column(visible=False), gr.skip()]
     if not fresh.keys() & {"facts", "preview"}:
         return [gr.skip()] * 3
     text = facts_html(name, facts, _outcome(jobs, "preview", Clip))
@@ -74,9 +76,10 @@ def _facts(name: str, jobs: Mapping[str, Job], fresh: Mapping[str, Job]) -> Chan
     return [text, gr.Column(visible=True), slider]
 
 
-def _looking(jobs: Mapping[str, Job], manager: JobManager) -> str:
+def _under_way(jobs: Mapping[str, Job], kinds: Sequence[str], manager: JobManager) -> str:
+    """Say how far jobs are, and why they failed; what is done shows itself."""
     parts = []
-    for kind in _LOOKING:
+    for kind in kinds:
         job = jobs.get(kind)
         if job is not None and job.state not in (JobState.DONE, JobState.STOPPED):
             parts.append(state_html(job, manager.num_before(job.key)))
@@ -93,19 +96,14 @@ def _pair(fresh: Mapping[str, Job]) -> Any:  # noqa: ANN401 - as Gradio has it
 
 
 def _people(fresh: Mapping[str, Job]) -> Changes:
-    """Return the gallery, and the numbers that can be ticked."""
+    """Return their pictures, and the numbers that can be ticked."""
     people = _outcome(fresh, "people", FoundPeople)
     if people is None:
         return [gr.skip()] * 2
-    pictures = [
-        (open_picture(people.files[f"{number}.jpg"]), caption)
-        for number, caption in people.captions.items()
-        if f"{number}.jpg" in people.files
-    ]
     numbers = [(str(number), number) for number in people.captions]
     return [
-        gr.Gallery(value=pictures, visible=True),
-        gr.CheckboxGroup(choices=numbers, value=[], visible=True),
+        people_html(fresh["people"], people),
+        gr.CheckboxGroup(choices=numbers, value=[], visible=bool(numbers)),
     ]
 
 

@@ -50,7 +50,7 @@ class FilmTab:
     def _build_choosing(self) -> None:
         gr.Markdown("## 1. Choose a film")
         self._upload = gr.File(
-            label="Drop a film here, or click to choose one", height=140, elem_id="film-upload"
+            label="Drop a film here, or click to choose one", height=180, elem_id="film-upload"
         )
         films = self._shelf.films()
         with gr.Row(visible=self._shelf.root is not None, equal_height=True):
@@ -64,7 +64,6 @@ class FilmTab:
             )
             self._open = gr.Button("Open", scale=1, elem_id="film-open")
         self._facts = gr.HTML(elem_id="film-facts")
-        self._looking_state = gr.HTML(elem_id="film-looking")
 
     def _build_looking(self) -> None:
         gr.Markdown("## 2. Look how it will be")
@@ -74,6 +73,7 @@ class FilmTab:
         with gr.Row():
             self._compare = gr.Button("Show this picture before and after", elem_id="film-compare")
             self._preview = gr.Button("Make a short preview clip", elem_id="film-preview")
+        self._looking = gr.HTML(elem_id="film-looking")
         self._pair = gr.ImageSlider(
             label="Before | after: drag the line",
             visible=False,
@@ -85,16 +85,8 @@ class FilmTab:
         self._whom = gr.Radio(list(Whom), value=Whom.ALL, label="Whose faces?", elem_id="film-whom")
         with gr.Column(visible=False) as self._people_part:
             self._find_people = gr.Button("Find the people in this film", elem_id="film-find")
-            self._gallery = gr.Gallery(
-                label="Who is who",
-                columns=6,
-                fit_columns=False,
-                height="auto",
-                visible=False,
-                interactive=False,
-                buttons=[],
-                elem_id="film-gallery",
-            )
+            self._finding = gr.HTML(elem_id="film-finding")
+            self._gallery = gr.HTML(elem_id="film-gallery")
             self._people = gr.CheckboxGroup(
                 [], label="Restore these", visible=False, elem_id="film-people"
             )
@@ -156,8 +148,8 @@ class FilmTab:
             "fn": self._changes,
             "inputs": [self._token, self._shown],
             "outputs": [
-                self._shown, self._facts, self._steps, self._moment, self._looking_state,
-                self._pair, self._clip, self._gallery, self._people, self._film, self._run,
+                self._shown, self._facts, self._steps, self._moment, self._looking, self._pair,
+                self._clip, self._finding, self._gallery, self._people, self._film, self._run,
                 self._stop,
             ],
             "concurrency_limit": None,

@@ -32,7 +32,7 @@ class PhotoTab:
         self._token = gr.BrowserState(None, storage_key="vidrestore-photo")
         self._shown = gr.State("")
         self._upload = gr.File(
-            label="Drop a photo here, or click to choose one", height=140, elem_id="photo-upload"
+            label="Drop a photo here, or click to choose one", height=180, elem_id="photo-upload"
         )
         self._name = gr.HTML(elem_id="photo-name")
         self._is_largest = gr.Checkbox(label="Largest face only", elem_id="photo-largest")

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from vidrestore.jobs.drawing import as_clock
 from vidrestore.jobs.space import as_size
 from vidrestore.web.jobs import Job, JobState
-from vidrestore.web.tasks import Clip, FilmFacts
+from vidrestore.web.tasks import Clip, FilmFacts, FoundPeople
 
 _DOING = {
     "facts": "Looking at the film",
@@ -167,8 +167,21 @@ def clip_html(job: Job) -> str:
     here = address(job, "preview.mp4")
     return (
         "<div class='said'>Preview: before on the left, after on the right.</div>"
-        f"<video class='clip' controls playsinline loop src='{here}'></video>"
+        f"<video class='clip' controls playsinline loop preload='auto' src='{here}#t=0.05'></video>"
         f"<div class='said small'>If it does not play here, <a href='{here}?download' "
         "download='preview.mp4'>save it</a> and open it with your player.</div>"
         + state_html(job, 0)
     )
+
+
+def people_html(job: Job, people: FoundPeople) -> str:
+    """Show who is who."""
+    if not people.captions:
+        return _note("No faces were found in this film.")
+    portraits = [
+        f"<figure><img src='{address(job, name)}' alt='face {number}'>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for number, caption in people.captions.items()
+        if (name := f"{number}.jpg") in people.files
+    ]
+    return f"<div class='people'>{''.join(portraits)}</div>"

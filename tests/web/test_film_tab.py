@@ -1,0 +1,74 @@
+"""What the handlers of the film tab do, without a browser."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from tests.web.errands import Count, light_work
+from vidrestore.web.choices import Whom
+from vidrestore.web.film_changes import film_changes, no_film
+from vidrestore.web.film_tab import FilmTab
+from vidrestore.web.jobs import Job, JobManager, JobState
+from vidrestore.web.shelf import Item, Shelf
+from vidrestore.web.tasks import FilmFacts
+
+# Gradio leaves event loops to the garbage collector
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+CHOICES = (Whom.ALL, [], 1.0, "auto", "", "")
+
+
+@dataclass(frozen=True)
+class Page:
+    tab: FilmTab
+    shelf: Shelf
+    manager: JobManager
+
+    def bring(self) -> Item:
+        arrived = self.shelf.incoming / "film.mp4"
+        arrived.write_bytes(b"film")
+        return self.shelf.bring(arrived)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with Shelf() as shelf, JobManager(light_work) as manager, gr.Blocks():
+        yield Page(FilmTab(shelf, manager), shelf, manager)
+    gc.collect()  # here, and not in somebody else's test
+
+
+def test_a_second_run_of_a_film_is_refused_while_one_is_going(page: Page, tmp_path: Path) -> None:
+    item = page.bring()
+    first = page.manager.submit(Count(tmp_path, "x", 1000, 0.05), item.token)
+    with pytest.raises(gr.Error, match="is being restored already"):
+        page.tab._restore(item.token, *CHOICES)
+    assert page.manager.latest(item.token) == {"film": page.manager.find(first.key)}
+
+
+def test_a_film_that_was_swept_away_is_asked_for_again(page: Page) -> None:
+    item = page.bring()
+    page.shelf.remove(item)
+    for handler in (page.tab._restore, page.tab._number):
+        with pytest.raises(gr.Error, match="choose it again"):
+            handler(item.token, *(CHOICES if handler == page.tab._restore else ()))
+    assert page.tab._changes(item.token, {})[0] == {}
+
+
+def test_the_page_is_told_only_what_is_new(page: Page, tmp_path: Path) -> None:
+    def changes(shown: dict[str, str], **jobs: Job) -> list[Any]:
+        return film_changes("film.mp4", jobs, shown, page.manager)
+
+    facts = Job(Count(tmp_path, "", kind="facts"), "ann", state=JobState.DONE, outcome=FilmFacts())
+    first = changes({"facts": ""}, facts=facts)
+    assert "film.mp4" in first[1]
+    assert changes(first[0], facts=facts)[1] == gr.skip()
+    assert len(first) == len(no_film())
+    failed = Job(Count(tmp_path, "", kind="facts"), "ann", state=JobState.FAILED, reason="no film")
+    assert "No film" in changes({}, facts=failed)[1]
