@@ -472,7 +472,7 @@ def test_without_a_card_it_is_openvino_and_the_faster_precision(
         gain(value)
         restorer, choices = build(cache_dir)
         assert isinstance(restorer, OpenVinoRestorer)
-        assert choices == [f"restorer: {restorer.description} ({why})"]
+        assert choices == [f"restorer: {restorer.description} ({why})", restorer.how_shared]
         assert restorer.description.endswith(f"on the CPU, {precision}")
         assert restorer.size == SIZE
         np.testing.assert_array_equal(restorer.template, TEMPLATE)

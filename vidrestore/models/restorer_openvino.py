@@ -13,16 +13,14 @@ import torch
 from vidrestore.contracts import PendingCrops, Points, RGBImage
 from vidrestore.errors import DeviceError
 from vidrestore.models import crop_tensors, gpen_folded, gpen_layers
+from vidrestore.models.core_share import choose_share
 from vidrestore.models.crop_tensors import DTYPES, CropNetwork
 from vidrestore.models.gpen_folded import FoldedGpen
 from vidrestore.models.openvino_runtime import cached_model, compile_model, load_openvino
-from vidrestore.runtime.cores import usable_cores
 from vidrestore.settings import Precision
 
 if TYPE_CHECKING:
     from openvino import InferRequest, Model
-
-_MAX_STREAMS = 4
 
 
 def convert_network(network: FoldedGpen) -> Model:
@@ -70,10 +68,10 @@ class _PendingRequests:
 class OpenVinoRestorer:
     """A :class:`vidrestore.contracts.FaceRestorer` that computes with OpenVINO on the CPU.
 
-    Every crop is a request of its own, so no result depends on what else is computed. As many run
-    side by side as there are cores, at most four, which then have several cores each: on two cores
-    that takes 6 to 17 % less processor time than one crop on both, and 20 to 30 % less wall time
-    while other stages want the same cores. Larger batches gain nothing.
+    Every crop is a request of its own, so no result depends on what else is computed, nor on how
+    many run side by side, which is measured once on each machine. Usually it is one on each core:
+    on two cores that takes 6 to 17 % less processor time than one crop on both, and 20 to 30 %
+    less wall time while other stages want the same cores. Larger batches gain nothing.
 
     Args:
         make_network: Builds the network in fp32; called only if no converted one is on disk.
@@ -101,7 +99,6 @@ class OpenVinoRestorer:
     ) -> None:
         self.size = size
         self.template = template
-        self.batch_size = min(usable_cores(), _MAX_STREAMS)
         ov = load_openvino()
         version = ov.__version__.partition("-")[0]
         self.description = f"{name}, OpenVINO {version} on the CPU, {precision}"
@@ -112,16 +109,23 @@ class OpenVinoRestorer:
             cache_dir,
         )
         properties = {
-            "NUM_STREAMS": self.batch_size,
             "INFERENCE_PRECISION_HINT": "f32",  # the network itself says which parts are bf16
             "ENABLE_CPU_PINNING": False,  # other stages, and other runs, use the same cores
         }
         try:
-            self._compiled = compile_model(model, properties)
+            self._compiled, share, why = choose_share(
+                lambda way: compile_model(model, {**properties, **way.properties}),
+                size,
+                f"{name} {precision} {weights_key}",
+                cache_dir,
+            )
         except RuntimeError as error:
             raise DeviceError(
                 f"OpenVINO cannot run {name} in {precision} on this CPU: use --runtime torch"
             ) from error
+        self.batch_size = share.streams
+        self.how_shared = f"crops at once: {share.streams}, on {share.threads} threads ({why})"
+        """How the cores are shared, and why so."""
         self._idle: list[InferRequest] = []
 
     def submit(self, crops: Sequence[RGBImage]) -> PendingCrops:

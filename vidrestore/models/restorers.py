@@ -60,9 +60,8 @@ def build_restorer(
     precision, why = _choose_precision(precision, chosen_device, runtime, cache_dir)
     compiler = choose_compiler(runtime, cache_dir)
     template = landmark_template(spec.template, spec.size)
-    restorer: FaceRestorer
     if runtime is Runtime.OPENVINO:
-        restorer = OpenVinoRestorer(
+        by_openvino = OpenVinoRestorer(
             lambda: folded_network(spec, state),
             size=spec.size,
             template=template,
@@ -71,18 +70,19 @@ def build_restorer(
             weights_key=f"{weights_sha256} {spec}",
             name=spec.name,
         )
-    else:
-        on_cpu = chosen_device.type == "cpu"
-        restorer = TorchRestorer(
-            folded_network(spec, state),
-            template=template,
-            device=chosen_device,
-            precision=precision,
-            batch_size=1 if on_cpu else max(1, _GPU_PIXELS // spec.size**2),
-            name=spec.name,
-            compiler=compiler,
-            use_graph=runtime is not Runtime.TENSORRT,  # its engines have streams of their own
-        )
+        choice = f"restorer: {by_openvino.description} ({why})"
+        return by_openvino, [choice, by_openvino.how_shared]
+    on_cpu = chosen_device.type == "cpu"
+    restorer = TorchRestorer(
+        folded_network(spec, state),
+        template=template,
+        device=chosen_device,
+        precision=precision,
+        batch_size=1 if on_cpu else max(1, _GPU_PIXELS // spec.size**2),
+        name=spec.name,
+        compiler=compiler,
+        use_graph=runtime is not Runtime.TENSORRT,  # its engines have streams of their own
+    )
     return restorer, [f"restorer: {restorer.description} ({why})"]
 
 
