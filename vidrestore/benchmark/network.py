@@ -73,6 +73,8 @@ class NetworkBench:
     (``warm``)."""
     left_out: tuple[str, ...]
     """What cannot be had on this machine and why, one sentence each."""
+    notes: tuple[str, ...]
+    """What happened on the way, such as faces that had to be computed again in fp32."""
     num_rounds: int
     num_faces: int
     """Faces that the pictures were compared on; 0: none."""
@@ -99,6 +101,7 @@ class NetworkBench:
             "reference_cpu_ms": self.reference_cpu_ms,
             "startup_seconds": {k: dict(v) for k, v in self.startup_seconds.items()},
             "left_out": list(self.left_out),
+            "notes": list(self.notes),
             "rounds": self.num_rounds,
             "faces_compared": self.num_faces,
             **self.facts,
@@ -150,6 +153,11 @@ def bench_network(
         }
         run_rounds([official, *contenders.values()], num_rounds, on_round)
         near = _compare(reference, restorers, faces)
+        notes = [
+            f"{runtime} {precision}: {note}"
+            for (runtime, precision), made in restorers.items()
+            for note in made.notes
+        ]
     _, reference_ms, _ = quartiles(official.wall_ms)
     _, reference_cpu_ms, _ = quartiles(official.cpu_ms)
     return NetworkBench(
@@ -163,6 +171,7 @@ def bench_network(
         ),
         startup_seconds=ways.startup_seconds,
         left_out=tuple(ways.left_out),
+        notes=tuple(notes),
         num_rounds=num_rounds,
         num_faces=len(faces),
         facts=facts,

@@ -29,7 +29,11 @@ if TYPE_CHECKING:  # these load PyTorch, which --help does not need
     from vidrestore.benchmark.network import NetworkBench
     from vidrestore.contracts import RGBImage
 
-bench_app = App(name="bench", help="Measure speed on this machine.", help_format="plaintext")
+bench_app = App(
+    name="bench",
+    help="Measure speed on this machine: a film (take a short one, or a part), or a network.",
+    help_format="plaintext",
+)
 
 JsonOut = Annotated[Path | None, Parameter(name="--json", group=OUTPUT, help="Write the numbers.")]
 
@@ -190,6 +194,7 @@ def network_lines(found: NetworkBench) -> list[str]:
         *_table(head, rows),
         f"start: {'; '.join(starts)}",
         _machine_line(found.facts),
+        *found.notes,
     ]
 
 
