@@ -205,6 +205,8 @@ class ReadSettings:
     """Each field of an interlaced film becomes a picture of its own: twice as many a second."""
     denoise: float = 0.0
     """How much of the noise around the faces is taken off, 0..1; 0 leaves every sample alone."""
+    nvdec: bool = False
+    """Decode on an NVIDIA card."""
 
     def __post_init__(self) -> None:
         _require(0 <= self.denoise <= 1, f"denoise is {self.denoise}: use 0 to 1")
@@ -355,6 +357,8 @@ class EncodeSettings:
     """Constant quality, lower is better; None takes the codec's default."""
     preset: str | None = None
     """The encoder's speed preset; None takes the codec's default."""
+    nvenc: bool = False
+    """Code with the encoder of an NVIDIA card; quality and presets are its own then."""
     overwrite: bool = False
     """Replace an existing output."""
     audio: TrackChoice = TrackChoice.AUTO
@@ -365,6 +369,7 @@ class EncodeSettings:
     def __post_init__(self) -> None:
         _require(self.crf is None or 0 <= self.crf <= 63, f"crf is {self.crf}: use 0 to 63")
         if self.codec is VideoCodec.FFV1:
+            _require(not self.nvenc, "NVENC codes h264, h265 and av1: choose one, or no --nvenc")
             _require(
                 self.crf is None and self.preset is None,
                 "ffv1 is lossless: crf and preset mean nothing to it",

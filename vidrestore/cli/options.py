@@ -166,6 +166,14 @@ class RestoreOptions:
             group=EXPERT, negative="", show_default=False, help="One picture for each field."
         ),
     ] = _DEFAULT.read.fields
+    nvdec: Annotated[
+        bool,
+        Parameter(group=EXPERT, negative="", show_default=False, help="Decode on an NVIDIA card."),
+    ] = _DEFAULT.read.nvdec
+    nvenc: Annotated[
+        bool,
+        Parameter(group=EXPERT, negative="", show_default=False, help="Encode on an NVIDIA card."),
+    ] = _DEFAULT.encode.nvenc
     resume: Annotated[
         bool,
         Parameter(
@@ -221,6 +229,7 @@ class RestoreOptions:
                 deinterlace=self.deinterlace,
                 fields=self.fields,
                 denoise=parse_denoise(self.denoise),
+                nvdec=self.nvdec,
             ),
             background=BackgroundSettings(self.background, parse_upscale(self.upscale)),
             model=model,
@@ -237,6 +246,7 @@ class RestoreOptions:
                 codec=self.codec,
                 crf=self.crf,
                 preset=self.preset,
+                nvenc=self.nvenc,
                 overwrite=self.overwrite,
                 audio=self.audio,
                 subtitles=self.subtitles,

@@ -52,6 +52,7 @@ def _by_option(settings: RestoreSettings) -> dict[str, Any]:
         "--end": _exactly(settings.span.end),
         "--deinterlace": settings.read.deinterlace,
         "--fields": settings.read.fields,
+        "--nvdec": settings.read.nvdec,
         "--denoise": settings.read.denoise,
         "--background": None if model is None else sha256_of(model),
         "--upscale": settings.background.upscale,
@@ -68,6 +69,7 @@ def _by_option(settings: RestoreSettings) -> dict[str, Any]:
         "--codec": settings.encode.codec,
         "--crf": settings.encode.crf,
         "--preset": settings.encode.preset,
+        "--nvenc": settings.encode.nvenc,
     }
 
 

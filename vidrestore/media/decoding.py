@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.frame import VideoFrame
 
+from vidrestore.errors import DeviceError
 from vidrestore.media.clock import PictureClock
 from vidrestore.media.length import promised_end
 from vidrestore.media.mending import MendedPackets
@@ -121,12 +122,19 @@ _COUNTS = tuple(f.name for f in fields(Damage) if f.name != "is_truncated")
 class Decoding:
     """Decodes the pictures of a film, once."""
 
-    def __init__(self, info: SourceInfo, damage: Damage) -> None:
-        """Open the film; what is wrong with it will be added to ``damage``."""
+    def __init__(self, info: SourceInfo, damage: Damage, *, nvdec: bool = False) -> None:
+        """Open the film; what is wrong with it will be added to ``damage``.
+
+        Raises:
+            DeviceError: No NVIDIA card decodes it, and one is to.
+        """
         self._info = info
         self._damage = damage
-        self._container = open_source(info.path)
+        self._container = open_source(info.path, nvdec=nvdec)
         self._stream = require_film_stream(self._container, info.path)
+        if nvdec and not self._stream.codec_context.is_hwaccel:
+            self._container.close()
+            raise DeviceError(f"NVDEC does not decode {info.video.codec}: leave --nvdec out")
         if info.video.width * info.video.height <= _LARGEST_ON_ONE_THREAD:
             self._stream.thread_type = "NONE"
             self._stream.codec_context.thread_count = 1

@@ -34,14 +34,14 @@ def _location_to_tell(video: VideoTrack, coded: str) -> int:
     return (video.colour.chroma_location or LEFT) if stays else LEFT
 
 
-def tells_chroma_location(video: VideoTrack, codec: VideoCodec, coded: str) -> bool:
+def tells_chroma_location(video: VideoTrack, codec: VideoCodec | None, coded: str) -> bool:
     """Tell whether the coded pictures can say where their colour samples lie."""
     location = _location_to_tell(video, coded)
-    return location == LEFT or (codec, location) in _LOCATIONS
+    return location == LEFT or (codec is not None and (codec, location) in _LOCATIONS)
 
 
 def options_for(
-    video: VideoTrack, codec: VideoCodec, options: Mapping[str, str], coded: str
+    video: VideoTrack, codec: VideoCodec | None, options: Mapping[str, str], coded: str
 ) -> dict[str, str]:
     """Return the encoder's options with what it must be told of a film's pictures.
 
@@ -50,10 +50,12 @@ def options_for(
 
     Args:
         video: The source.
-        codec: What it is coded with.
+        codec: Whose private parameters the encoder takes; None if it has none.
         options: What the encoder is told of every film.
         coded: The planar format in which it codes.
     """
+    if codec is None:
+        return dict(options)
     told: dict[str, str] = {}
     location = _location_to_tell(video, coded)
     if location != LEFT and tells_chroma_location(video, codec, coded):

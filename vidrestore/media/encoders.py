@@ -18,7 +18,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from vidrestore.contracts import FrameGeometry, PixelLayout
-from vidrestore.errors import OutputError, SettingsError
+from vidrestore.errors import DeviceError, OutputError, SettingsError
+from vidrestore.media.coders import CODERS, NVENC, Coder
 from vidrestore.media.containers import Container, language_for, suffixes_for_video
 from vidrestore.media.encoder_options import options_for
 from vidrestore.media.opening import explain
@@ -34,55 +35,10 @@ from vidrestore.media.pixels import (
 from vidrestore.media.probe import ColourTags, SourceInfo, VideoTrack
 from vidrestore.settings import EncodeSettings, VideoCodec
 
-_X26X_PRESETS = (
-    "ultrafast", "superfast", "veryfast", "faster", "fast",
-    "medium", "slow", "slower", "veryslow", "placebo",
-)  # fmt: skip
 _TRIAL_SIDE = 256
 _UPRIGHT = (1, 0, 0, 1)
 _FINE_TICKS = 90_000
 _LARGEST_TIME_SCALE = 1_440_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Coder:
-    """What an encoder is called and what it takes."""
-
-    name: str
-    title: str
-    crf: int | None
-    largest_crf: int
-    preset: str | None
-    presets: tuple[str, ...]
-    extra: Mapping[str, str]
-    needs_even_size: bool
-    largest: tuple[int, int]
-    """(width, height) beyond which it refuses to work."""
-
-
-_CODERS: Mapping[VideoCodec, _Coder] = MappingProxyType(
-    {
-        VideoCodec.H264: _Coder(
-            "libx264", "H.264", 18, 51, "medium", _X26X_PRESETS, {}, True,
-            (16384, 16384),
-        ),
-        VideoCodec.H265: _Coder(
-            "libx265", "H.265", 20, 51, "medium", _X26X_PRESETS,
-            # its header names the machine's cores, which may change until a run is gone on with
-            {"x265-params": "log-level=none:info=0"},
-            True,
-            (65535, 65535),
-        ),
-        VideoCodec.AV1: _Coder(
-            "libsvtav1", "AV1", 28, 63, "6", tuple(str(n) for n in range(14)), {}, True,
-            (16384, 8704),
-        ),
-        VideoCodec.FFV1: _Coder(
-            "ffv1", "FFV1", None, 0, None, (), {"level": "3", "slicecrc": "1"}, False,
-            (65535, 65535),
-        ),
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +55,12 @@ class Encoder:
     needs_even_size: bool
     largest: tuple[int, int]
     """(width, height) beyond which it refuses to work."""
+    is_nvenc: bool = False
+
+    @property
+    def told_as(self) -> VideoCodec | None:
+        """Whose private parameters it takes; None if it has none."""
+        return None if self.is_nvenc else self.codec
 
     def format_for(self, layout_name: str) -> str:
         """Choose the nearest format it takes: same chroma first, then no bits lost."""
@@ -125,8 +87,9 @@ def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
     Raises:
         OutputError: FFmpeg has no such encoder here, the container cannot hold what it makes, or
             it refuses the options.
+        DeviceError: NVENC was asked for, and there is none.
     """
-    coder = _CODERS[settings.codec]
+    coder = (NVENC if settings.nvenc else CODERS)[settings.codec]
     if settings.codec not in container.codecs:
         better = " or ".join(suffixes_for_video(settings.codec))
         raise OutputError(f"{container.suffix} cannot hold {coder.title}: name the output {better}")
@@ -138,12 +101,13 @@ def choose_encoder(settings: EncodeSettings, container: Container) -> Encoder:
         formats=_formats(coder),
         needs_even_size=coder.needs_even_size,
         largest=coder.largest,
+        is_nvenc=settings.nvenc,
     )
     _try_out(encoder)
     return encoder
 
 
-def _formats(coder: _Coder) -> frozenset[str]:
+def _formats(coder: Coder) -> frozenset[str]:
     try:
         formats = av.codec.Codec(coder.name, "w").video_formats or []
     except av.codec.codec.UnknownCodecError as error:
@@ -153,15 +117,15 @@ def _formats(coder: _Coder) -> frozenset[str]:
 
 def codecs_that_take(name: str) -> list[VideoCodec]:
     """List the codecs that take a planar format as it is, the usual ones first."""
-    return [codec for codec, coder in _CODERS.items() if name in _formats(coder)]
+    return [codec for codec, coder in CODERS.items() if name in _formats(coder)]
 
 
 def default_crf(codec: VideoCodec) -> int:
     """Return the constant quality that is used unless the user says otherwise; 0 for FFV1."""
-    return _CODERS[codec].crf or 0
+    return CODERS[codec].crf or 0
 
 
-def _options(settings: EncodeSettings, coder: _Coder) -> Mapping[str, str]:
+def _options(settings: EncodeSettings, coder: Coder) -> Mapping[str, str]:
     crf = coder.crf if settings.crf is None else settings.crf
     preset = coder.preset if settings.preset is None else settings.preset
     if crf is not None and crf > coder.largest_crf:
@@ -174,7 +138,7 @@ def _options(settings: EncodeSettings, coder: _Coder) -> Mapping[str, str]:
         )
     options = dict(coder.extra)
     if crf is not None:
-        options["crf"] = str(crf)
+        options[coder.quality] = str(crf)
     if preset is not None:
         options["preset"] = preset
     return MappingProxyType(options)
@@ -193,11 +157,16 @@ def _try_out(encoder: Encoder) -> None:
 
 def _open(context: VideoCodecContext, encoder: Encoder) -> None:
     """Open an encoder; options that it did not know are left over, and refused."""
-    if encoder.codec is VideoCodec.AV1:
+    if encoder.name == "libsvtav1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no option for this
     try:
         context.open()
     except av.FFmpegError as error:
+        if isinstance(error, PermissionError) and encoder.is_nvenc:
+            raise DeviceError(
+                f"{encoder.title} needs an NVIDIA card with an encoder for it, and a driver; there "
+                "is none: leave --nvenc out"
+            ) from error
         raise OutputError(
             f"the {encoder.title} encoder refuses {context.width}x{context.height} "
             f"{context.pix_fmt} with {_listed(encoder.options)}: {explain(error)}"
@@ -258,7 +227,7 @@ def add_video_stream(
         raise OutputError(f"{encoder.name} does not code video")
     context = stream.codec_context
     context.pix_fmt = name = encoder.format_for(layout.name)
-    context.options = options_for(video, encoder.codec, encoder.options, name)
+    context.options = options_for(video, encoder.told_as, encoder.options, name)
     context.width, context.height = encoder.coded_size(geometry.width, geometry.height, name)
     context.time_base = fine_time_base(video.time_base)
     context.thread_type = "AUTO"  # PyAV would choose slices, which cost x264 quality

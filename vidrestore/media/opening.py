@@ -17,10 +17,11 @@ import av
 import av.container
 import av.stream
 import av.video.stream
+from av.codec.hwaccel import HWAccel
 from av.packet import Packet
 from av.stream import Stream
 
-from vidrestore.errors import MediaError, MediaOpenError
+from vidrestore.errors import DeviceError, MediaError, MediaOpenError
 
 # Covers and thumbnails travel as video streams of one picture.
 NOT_A_FILM = (
@@ -55,18 +56,30 @@ def explain(error: av.FFmpegError) -> str:
     return (error.strerror or type(error).__name__).rstrip(".")
 
 
-def open_source(path: Path) -> av.container.InputContainer:
+def open_source(path: Path, *, nvdec: bool = False) -> av.container.InputContainer:
     """Open a film for reading.
 
+    Args:
+        path: The film.
+        nvdec: Decode its pictures on an NVIDIA card.
+
     Raises:
+        DeviceError: There is no such card.
         MediaOpenError: The path is missing, is no regular file, or holds nothing FFmpeg knows.
     """
     _require_file(path)
     # With "file:" before it, a name such as "tape:1.mp4" is not taken for a protocol.
     url = f"file:{path.absolute()}"
+    hwaccel = HWAccel("cuda", allow_software_fallback=False) if nvdec else None
     try:
         try:
-            container = av.open(url, "r", options=_LIMITS, container_options=_CONTAINER_OPTIONS)
+            container = av.open(
+                url,
+                "r",
+                options=_LIMITS,
+                container_options=_CONTAINER_OPTIONS,
+                hwaccel=hwaccel,
+            )
         except UnicodeDecodeError:  # tags written by old recorders are not UTF-8
             container = av.open(
                 url,
@@ -75,8 +88,13 @@ def open_source(path: Path) -> av.container.InputContainer:
                 container_options=_CONTAINER_OPTIONS,
                 metadata_encoding="cp1252",
                 metadata_errors="replace",
+                hwaccel=hwaccel,
             )
     except av.FFmpegError as error:
+        if nvdec and isinstance(error, PermissionError):
+            raise DeviceError(
+                "NVDEC needs an NVIDIA card and a driver; there is none: leave --nvdec out"
+            ) from error
         reason = f" as a video: {explain(error)}"
         try:
             reason = _why_not(path) or reason

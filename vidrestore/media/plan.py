@@ -252,9 +252,10 @@ def _colour_notes(video: VideoTrack, encoder: Encoder, coded: str) -> list[str]:
         notes += [
             f"left out: the {name} metadata that changes with the scene" for name in hdr.dynamic
         ]
-        if hdr_options(hdr, encoder.codec) == {} and (hdr.mastering or hdr.content_light):
+        kept = {} if encoder.told_as is None else hdr_options(hdr, encoder.told_as)
+        if not kept and (hdr.mastering or hdr.content_light):
             notes.append(f"left out: the HDR10 metadata, for which {encoder.title} has no place")
-    if not tells_chroma_location(video, encoder.codec, coded):
+    if not tells_chroma_location(video, encoder.told_as, coded):
         notes.append(
             f"{encoder.title} cannot store where the colour samples lie (place "
             f"{video.colour.chroma_location} of ITU-T H.273): players may shift the colours by "

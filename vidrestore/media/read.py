@@ -54,9 +54,10 @@ class VideoReader:
 
         Raises:
             MediaOpenError: See `probe`.
+            DeviceError: It is to be decoded on an NVIDIA card, and that cannot be.
         """
         settings = settings or ReadSettings()
-        self._denoise = settings.denoise
+        self._denoise, self._nvdec = settings.denoise, settings.nvdec
         self._source = probe(Path(path))
         self.fields: FieldReport | None = None
         """What was measured; None if nothing was."""
@@ -75,6 +76,8 @@ class VideoReader:
         """Counts as they were when the picture of a time was delivered, where they changed."""
         self._open: list[Decoding] = []
         self._frame_times: list[Fraction] | None = None
+        if self._nvdec:
+            Decoding(self._source, Damage(), nvdec=True).close()
 
     def __enter__(self) -> Self:
         return self
@@ -268,7 +271,7 @@ class VideoReader:
 
     def _decoding(self) -> Decoding:
         self._open = [decoding for decoding in self._open if decoding.is_open]
-        self._open.append(Decoding(self._source, self.damage))
+        self._open.append(Decoding(self._source, self.damage, nvdec=self._nvdec))
         return self._open[-1]
 
     def _frame(self, pictures: PictureReader, item: DenoisedPicture, duration: int) -> Frame:
