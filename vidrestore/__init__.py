@@ -18,25 +18,17 @@ if TYPE_CHECKING:
         VidrestoreError,
         WeightsError,
     )
-    from vidrestore.jobs.batch import BatchResult, restore_folder
+    from vidrestore.jobs.batch import restore_folder
+    from vidrestore.jobs.batch_result import BatchResult
     from vidrestore.jobs.crops import restore_crops
     from vidrestore.jobs.id_photo import IdPhotoResult, make_id_photo
-    from vidrestore.jobs.photo import (
-        PhotoResult,
-        is_photograph,
-        photo_restorer,
-        restore_photo,
-        restore_pixels,
-    )
-    from vidrestore.jobs.preview import (
-        FramePreview,
-        Preview,
-        frame_before_after,
-        preview_frame,
-        preview_video,
-    )
+    from vidrestore.jobs.photo import photo_restorer, restore_photo, restore_pixels
+    from vidrestore.jobs.photo_results import PhotoResult
+    from vidrestore.jobs.preview import Preview, preview_video
+    from vidrestore.jobs.preview_frame import FramePreview, frame_before_after, preview_frame
     from vidrestore.jobs.progress import Progress
     from vidrestore.jobs.restore import restore_video
+    from vidrestore.media.images import is_photograph
     from vidrestore.report import RestoreReport
     from vidrestore.settings import (
         BatchSettings,
@@ -114,17 +106,17 @@ _HOMES = {
         "DeviceError", "MediaError", "OutputError", "SettingsError", "VidrestoreError",
         "WeightsError",
     ),
-    "vidrestore.jobs.batch": ("BatchResult", "restore_folder"),
+    "vidrestore.jobs.batch": ("restore_folder",),
+    "vidrestore.jobs.batch_result": ("BatchResult",),
     "vidrestore.jobs.crops": ("restore_crops",),
     "vidrestore.jobs.id_photo": ("IdPhotoResult", "make_id_photo"),
-    "vidrestore.jobs.photo": (
-        "PhotoResult", "is_photograph", "photo_restorer", "restore_photo", "restore_pixels",
-    ),
-    "vidrestore.jobs.preview": (
-        "FramePreview", "Preview", "frame_before_after", "preview_frame", "preview_video",
-    ),
+    "vidrestore.jobs.photo": ("photo_restorer", "restore_photo", "restore_pixels"),
+    "vidrestore.jobs.photo_results": ("PhotoResult",),
+    "vidrestore.jobs.preview": ("Preview", "preview_video"),
+    "vidrestore.jobs.preview_frame": ("FramePreview", "frame_before_after", "preview_frame"),
     "vidrestore.jobs.progress": ("Progress",),
     "vidrestore.jobs.restore": ("restore_video",),
+    "vidrestore.media.images": ("is_photograph",),
     "vidrestore.report": ("RestoreReport",),
     "vidrestore.settings": (
         "BatchSettings",

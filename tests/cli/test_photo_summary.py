@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from vidrestore.cli.photo import summary
-from vidrestore.jobs.photo import PhotoFace, PhotoResult
+from vidrestore.jobs.photo_results import PhotoFace, PhotoResult
 
 CROP = np.zeros((4, 4, 3), np.uint8)
 

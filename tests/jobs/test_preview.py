@@ -22,7 +22,8 @@ from tests.support.synthetic import Clip, make_clip
 from tests.support.witness import planes_of, video_times
 from vidrestore.errors import OutputError, RangeError
 from vidrestore.jobs.drawing import clock_time, save_png
-from vidrestore.jobs.preview import default_range, preview_video
+from vidrestore.jobs.preview import preview_video
+from vidrestore.jobs.preview_parts import default_range
 from vidrestore.media.probe import probe
 from vidrestore.settings import (
     Compare,

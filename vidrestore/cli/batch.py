@@ -15,8 +15,8 @@ from vidrestore.errors import SettingsError
 from vidrestore.settings import BatchSettings, TimeSpan
 
 if TYPE_CHECKING:  # the jobs load PyAV, which --help does not need
-    from vidrestore.jobs.batch import BatchResult
     from vidrestore.jobs.batch_plan import BatchPlan
+    from vidrestore.jobs.batch_result import BatchResult
     from vidrestore.jobs.progress import Progress
 
 _DEFAULT = BatchSettings()
@@ -119,7 +119,7 @@ class _Bars:
 
 def _summary_lines(result: BatchResult) -> list[str]:
     """Show what became of each input, and of all."""
-    from vidrestore.jobs.batch import describe_outcome, tally
+    from vidrestore.jobs.batch_result import describe_outcome, tally
 
     rows = []
     for row in result.rows:

@@ -22,7 +22,7 @@ from vidrestore.errors import SettingsError
 from vidrestore.settings import PhotoSettings, RestoreSettings
 
 if TYPE_CHECKING:  # the jobs load the networks, which --help does not need
-    from vidrestore.jobs.photo import PhotoResult
+    from vidrestore.jobs.photo_results import PhotoResult
 
 _OURS = frozenset({"strength", "faces", "overwrite", "gates", "detect_threshold"})
 """Options of a film's run that a photograph has too."""

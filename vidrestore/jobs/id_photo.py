@@ -28,7 +28,8 @@ from vidrestore.core.photo import eight_bit_rgb
 from vidrestore.core.portraits import facing
 from vidrestore.core.warping import resample
 from vidrestore.errors import MediaError
-from vidrestore.jobs.photo import PhotoFace, PhotoRestorer, open_photograph, photo_restorer
+from vidrestore.jobs.photo import PhotoRestorer, open_photograph, photo_restorer
+from vidrestore.jobs.photo_results import PhotoFace
 from vidrestore.media.image_files import target_format, write_photograph
 from vidrestore.media.images import PhotoFormat, Photograph
 from vidrestore.models.matting import PortraitMatting, find_matting

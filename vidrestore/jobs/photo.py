@@ -7,12 +7,9 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vidrestore.contracts import (
     BlendedFrame,
@@ -35,14 +32,19 @@ from vidrestore.core.photo import (
     windows_around,
 )
 from vidrestore.core.warping import Box
-from vidrestore.errors import OutputError, SettingsError
+from vidrestore.errors import SettingsError
 from vidrestore.jobs.networks import choose_models, loaded_networks
 from vidrestore.jobs.photo_faces import face_size, find_faces
+from vidrestore.jobs.photo_results import (
+    PhotoResult,
+    RestoredPixels,
+    Samples,
+    describe_face,
+    write_crops,
+)
 from vidrestore.media.image_files import check_target, write_photograph
 from vidrestore.media.images import (
-    PhotoFormat,
     Photograph,
-    is_photograph,
     read_photograph,
     with_samples,
 )
@@ -54,50 +56,7 @@ from vidrestore.stages.blend import blend_faces
 from vidrestore.stages.restore import restore_faces
 from vidrestore.stages.steady import steady_faces
 
-__all__ = ["is_photograph", "photo_restorer", "restore_photo", "restore_pixels"]
-
 logger = logging.getLogger(__name__)
-
-Samples = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PhotoFace:
-    """A face of a photograph, and what became of it."""
-
-    box_xyxy: tuple[float, float, float, float]
-    """Left, top, right, bottom in pixels of the upright picture; may reach outside."""
-    width: float
-    """Twice the distance of its eyes, in pixels."""
-    strength: float
-    """How much of the restored face is shown, 0..1."""
-    held_back: str | None
-    """Why it is not shown fully: ``already sharp``."""
-    before: RGBImage
-    """Shape (S, S, 3): its crop in the model's pose."""
-    after: RGBImage
-    """The same, restored fully."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RestoredPixels:
-    """A picture in memory, and its faces from the left to the right."""
-
-    samples: Samples
-    faces: tuple[PhotoFace, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PhotoResult:
-    """What the restoring of a photograph leaves behind."""
-
-    path: Path
-    faces: tuple[PhotoFace, ...]
-    """From the left to the right."""
-    seconds: float
-    """Without the loading of the networks."""
-    notes: tuple[str, ...]
-    """What the output cannot keep, and the like, a sentence each."""
 
 
 class PhotoRestorer:
@@ -130,7 +89,7 @@ class PhotoRestorer:
             _require_square(source, picture)
         made = self.restore_pixels(picture.samples, is_aligned=photo.aligned)
         if photo.crops is not None:
-            _write_crops(photo.crops, source.stem, made.faces, overwrite=overwrite)
+            write_crops(photo.crops, source.stem, made.faces, overwrite=overwrite)
         write_photograph(target, with_samples(picture, made.samples))
         notes += self._networks.restorer.notes
         return PhotoResult(target, made.faces, time.monotonic() - begun, tuple(notes))
@@ -164,7 +123,7 @@ class PhotoRestorer:
         shown = self._settings.blend.strength
         return RestoredPixels(
             painted,
-            tuple(_describe(faces[k], told[k], shown) for k in sorted(told)),
+            tuple(describe_face(faces[k], told[k], shown) for k in sorted(told)),
         )
 
     def find(self, samples: Samples) -> list[FaceObservation]:
@@ -303,32 +262,3 @@ def _require_square(source: Path, picture: Photograph) -> None:
 def _track(number: int, face: FaceObservation, box: Box) -> FaceTrack:
     landmarks = (face.landmarks - np.array(box[:2])).astype(np.float32)
     return FaceTrack(number, landmarks, landmarks, face.score, strength=1.0)
-
-
-def _describe(found: FaceObservation, face: RestoredFace, strength: float) -> PhotoFace:
-    left, top, right, bottom = found.box_xyxy.tolist()
-    return PhotoFace(
-        box_xyxy=(left, top, right, bottom),
-        width=2 * float(np.linalg.norm(found.landmarks[1] - found.landmarks[0])),
-        strength=face.strength * strength,
-        held_back=face.held_back,
-        before=face.aligned.crop,
-        after=face.crop,
-    )
-
-
-def _write_crops(folder: Path, stem: str, faces: Sequence[PhotoFace], *, overwrite: bool) -> None:
-    pictures = {
-        folder / f"{stem}-face-{k}-{when}.png": crop
-        for k, face in enumerate(faces, start=1)
-        for when, crop in (("before", face.before), ("after", face.after))
-    }
-    taken = [path for path in pictures if path.exists()]
-    if taken and not overwrite:
-        raise OutputError(f"{taken[0]} exists: use --overwrite to replace it")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    for path, crop in pictures.items():
-        write_photograph(path, Photograph(crop, PhotoFormat.PNG))

@@ -14,16 +14,11 @@ from vidrestore.jobs.compare import Comparer
 from vidrestore.jobs.contact_sheet import SheetGatherer
 from vidrestore.jobs.drawing import clock_time, save_png
 from vidrestore.jobs.estimating import Estimate, PartCost, cost_of, estimate
-from vidrestore.jobs.moments import NUM_PLACES, Look, look_through, telling_moments
+from vidrestore.jobs.moments import NUM_PLACES, Look, look_through
 from vidrestore.jobs.networks import choose_models, loaded_detector
-from vidrestore.jobs.preview_frame import (
-    FrameFace,
-    FramePreview,
-    frame_before_after,
-    preview_frame,
-)
+from vidrestore.jobs.preview_parts import Part, asked_part, telling_parts
 from vidrestore.jobs.progress import OnProgress, Progress
-from vidrestore.jobs.restore import OnHang, num_frames_in, run_job, seconds_of
+from vidrestore.jobs.restore import OnHang, num_frames_in, run_job
 from vidrestore.media.probe import SourceInfo
 from vidrestore.media.read import VideoReader
 from vidrestore.media.target import claim_target
@@ -31,22 +26,9 @@ from vidrestore.media.trial import TrialEncoder, sound_rate, stored_bytes
 from vidrestore.media.write import VideoWriter
 from vidrestore.pipeline import Span
 from vidrestore.report import RestoreReport
-from vidrestore.settings import Compare, FaceChoice, Moment, RestoreSettings, TimeSpan
-
-__all__ = [
-    "FrameFace",
-    "FramePreview",
-    "Preview",
-    "PreviewClip",
-    "frame_before_after",
-    "preview_frame",
-    "preview_video",
-]
+from vidrestore.settings import Compare, FaceChoice, RestoreSettings, TimeSpan
 
 logger = logging.getLogger(__name__)
-
-PREVIEW_SECONDS = Fraction(6)
-"""Length of a preview whose end is not given, or of a film without faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +77,6 @@ class Preview:
         return None if self.estimate is None else self.estimate.num_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A clip to be made."""
-
-    path: Path
-    span: TimeSpan
-    start: Fraction
-    stop: Fraction
-    """What the span is, in seconds of the film."""
-    why: str | None = None
-
-    @property
-    def sheet(self) -> Path:
-        return self.path.with_suffix(".png")
-
-
 def preview_video(
     source: str | Path,
     target: str | Path | None = None,
@@ -147,9 +113,9 @@ def preview_video(
     with VideoReader(source, settings.read) as reader:
         info, num_frames = reader.info, num_frames_in(reader, Span())
         look = _look(reader, settings) if settings.span == TimeSpan() else None
-        parts = [] if look is None else _telling_parts(look, info, target)
+        parts = [] if look is None else telling_parts(look, info, target)
         if not parts:
-            parts = [_part(reader, settings.span, target)]
+            parts = [asked_part(reader, settings.span, target)]
     for part in parts:
         for path in (part.path, part.sheet):
             claim_target(path, source, overwrite=settings.encode.overwrite)
@@ -165,31 +131,6 @@ def preview_video(
         progress.next_part()
     faces_per_frame, basis = _density(look, settings)
     return Preview(tuple(clips), estimate(costs, info, num_frames, faces_per_frame, basis))
-
-
-def default_range(film: SourceInfo, asked: TimeSpan) -> TimeSpan:
-    """Complete a range: 6 seconds from its start, up to its end, or from the first third."""
-    if asked.start is not None and asked.end is not None:
-        return asked
-    if asked.start is not None:
-        if asked.start.frame is not None:
-            return TimeSpan(asked.start, Moment(frame=asked.start.frame + _num_frames(film)))
-        assert asked.start.seconds is not None
-        return TimeSpan(asked.start, Moment(asked.start.seconds + PREVIEW_SECONDS))
-    if asked.end is not None and asked.end.seconds is not None:
-        return TimeSpan(Moment(max(Fraction(0), asked.end.seconds - PREVIEW_SECONDS)), asked.end)
-    if asked.end is not None and asked.end.frame is not None:
-        first = max(0, asked.end.frame - _num_frames(film))
-        return TimeSpan(Moment(frame=first), asked.end)
-    duration = film.duration_seconds
-    start = Fraction(0)
-    if duration is not None and duration > PREVIEW_SECONDS:
-        start = min(duration / 3, duration - PREVIEW_SECONDS)
-    return TimeSpan(Moment(start), Moment(start + PREVIEW_SECONDS))
-
-
-def _num_frames(film: SourceInfo) -> int:
-    return round(PREVIEW_SECONDS * film.video.nominal_rate)
 
 
 def _look(reader: VideoReader, settings: RestoreSettings) -> Look | None:
@@ -212,34 +153,9 @@ def _look(reader: VideoReader, settings: RestoreSettings) -> Look | None:
     return look
 
 
-def _telling_parts(look: Look, info: SourceInfo, target: Path | None) -> list[_Part]:
-    duration = info.duration_seconds
-    if duration is None:
-        return []
-    parts = []
-    base = target or info.path.with_name(f"{info.path.stem}-preview.mp4")
-    for k, found in enumerate(telling_moments(look, duration)):
-        path = base.with_name(f"{base.stem}-{k + 1}-{found.name}{base.suffix}")
-        span = TimeSpan(Moment(found.start), Moment(found.stop))
-        parts.append(_Part(path, span, found.start, found.stop, found.why))
-    return parts
-
-
-def _part(reader: VideoReader, asked: TimeSpan, target: Path | None) -> _Part:
-    span = default_range(reader.info, asked)
-    exact = seconds_of(span, reader)
-    start = exact.start or Fraction(0)
-    duration = reader.info.duration_seconds
-    stop = min((k for k in (exact.stop, duration) if k is not None), default=start)
-    word = str(span.start).replace("@", "frame-")
-    source = reader.info.path
-    path = target or source.with_name(f"{source.stem}-preview-{word}.mp4")
-    return _Part(path, span, start, stop)
-
-
 def _make(
     source: Path,
-    part: _Part,
+    part: Part,
     info: SourceInfo,
     settings: RestoreSettings,
     on_progress: OnProgress,
@@ -286,7 +202,7 @@ class _Progress:
     """Makes one progress of those of several clips."""
 
     def __init__(
-        self, on_progress: OnProgress | None, parts: Sequence[_Part], rate: Fraction
+        self, on_progress: OnProgress | None, parts: Sequence[Part], rate: Fraction
     ) -> None:
         self._tell = on_progress
         self._expected = sum(max(1, round((p.stop - p.start) * rate)) for p in parts)

@@ -16,7 +16,7 @@ from vidrestore.settings import Moment, RestoreSettings
 if TYPE_CHECKING:  # PyTorch takes seconds, and the page itself needs none of it
     from vidrestore.contracts import RGBImage
     from vidrestore.jobs.inspection import Inspection
-    from vidrestore.jobs.photo import PhotoResult
+    from vidrestore.jobs.photo_results import PhotoResult
     from vidrestore.jobs.restore import OnHang
     from vidrestore.report import RestoreReport
 
@@ -153,7 +153,7 @@ class CompareFrame:
 
     def run(self, on_progress: OnProgress, on_hang: OnHang) -> Outcome:
         """Do it; see ``Task``."""
-        from vidrestore.jobs.preview import frame_before_after
+        from vidrestore.jobs.preview_frame import frame_before_after
 
         before, after, faces = frame_before_after(self.source, self.at, self.settings)
         notes = () if faces else ("No face was found in this picture: try another moment.",)
