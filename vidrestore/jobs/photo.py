@@ -38,16 +38,11 @@ from vidrestore.jobs.photo_faces import face_size, find_faces
 from vidrestore.jobs.photo_results import (
     PhotoResult,
     RestoredPixels,
-    Samples,
     describe_face,
     write_crops,
 )
 from vidrestore.media.image_files import check_target, write_photograph
-from vidrestore.media.images import (
-    Photograph,
-    read_photograph,
-    with_samples,
-)
+from vidrestore.media.images import Photograph, Samples, read_photograph
 from vidrestore.media.target import claim_target
 from vidrestore.pipeline import Networks
 from vidrestore.settings import FaceChoice, PhotoSettings, RestoreSettings
@@ -90,7 +85,7 @@ class PhotoRestorer:
         made = self.restore_pixels(picture.samples, is_aligned=photo.aligned)
         if photo.crops is not None:
             write_crops(photo.crops, source.stem, made.faces, overwrite=overwrite)
-        write_photograph(target, with_samples(picture, made.samples))
+        write_photograph(target, dataclasses.replace(picture, samples=made.samples))
         notes += self._networks.restorer.notes
         return PhotoResult(target, made.faces, time.monotonic() - begun, tuple(notes))
 

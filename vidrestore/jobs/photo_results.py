@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vidrestore.contracts import FaceObservation, RestoredFace, RGBImage
 from vidrestore.errors import OutputError
 from vidrestore.media.image_files import write_photograph
-from vidrestore.media.images import PhotoFormat, Photograph
-
-Samples = npt.NDArray[Any]
+from vidrestore.media.images import PhotoFormat, Photograph, Samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ written by `image_files`, with the same metadata.
 
 from __future__ import annotations
 
-import dataclasses
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -159,8 +158,10 @@ def _require_usable(path: Path, kind: PhotoFormat, image: Image.Image) -> None:
         )
     num_pictures = getattr(image, "n_frames", 1)
     if num_pictures > 1 and kind is not PhotoFormat.JPEG:  # phones add previews to a JPEG
-        what = "pages: save the one you want" if kind is PhotoFormat.TIFF else "pictures, animated"
-        raise MediaOpenError(f"{path} holds {num_pictures} {what} as a file of its own")
+        what = "pages" if kind is PhotoFormat.TIFF else "pictures, an animation"
+        raise MediaOpenError(
+            f"{path} holds {num_pictures} {what}: save the one you want as a file of its own"
+        )
     if image.mode in ("CMYK", "LAB", "HSV", "I", "F"):
         raise MediaOpenError(
             f"{path} is in {image.mode} ({_MODE_NAMES[image.mode]}): convert it to RGB first"
@@ -270,8 +271,3 @@ def _is_lossless(path: Path, kind: PhotoFormat) -> bool:
                 return bool(name == b"VP8L")
             file.seek(length + length % 2, 1)
     return False
-
-
-def with_samples(photo: Photograph, samples: Samples) -> Photograph:
-    """Return the photograph with other samples and all else the same."""
-    return dataclasses.replace(photo, samples=samples)
