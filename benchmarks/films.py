@@ -91,7 +91,7 @@ def repeated(clip: Path, seconds: float, target: Path) -> Path:
         assert video.duration is not None
         assert video.time_base is not None
         length = video.duration * video.time_base
-        latest = dict.fromkeys(streams, -1)
+        latest = dict.fromkeys(streams, float("-inf"))  # decoding may begin before 0
         for k in range(-(-Fraction(seconds) // length)):
             film.seek(0)
             for packet in film.demux(*streams.values()):
