@@ -181,7 +181,7 @@ def require_film_stream(
         MediaOpenError: There is none; the text says what the file holds instead.
     """
     if is_still(container):
-        raise MediaOpenError(f"{path} is a still picture, not a video")
+        raise MediaOpenError(f"{path} is a still picture, not a film: use `vidrestore photo`")
     stream = film_stream(container)
     if stream is not None and container.format.name != "tty":  # tty: any text can be "decoded"
         return stream
