@@ -103,6 +103,17 @@ def test_an_interrupted_worker_may_still_say_what_it_has():
         assert finished.result[0] == 1
 
 
+def test_a_worker_that_is_only_starting_is_interrupted_too():
+    with Workers(working, 1) as workers:
+        workers.start("endless")
+        workers.interrupt()
+        (event,) = (e for e in events_of(workers, 1) if not isinstance(e, Told))
+        assert event in (
+            Died("endless", "ended with exit code 0"),
+            Finished("endless", "interrupted"),
+        )
+
+
 def test_a_worker_can_be_ready_before_its_first_task():
     with Workers(working, 1) as workers:
         workers.prepare()

@@ -251,11 +251,9 @@ def _serve(
     Only the parent ends a worker, by SIGTERM: what the terminal sends to all is left to it.
     """
     for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    _take_share(place, of)
+        # SIGTERM is not ignored for a moment: one that is held back would be lost
+        is_ours = number == signal.SIGTERM
+        signal.signal(number, signal.default_int_handler if is_ours else signal.SIG_IGN)
     lock = threading.Lock()
 
     def send(is_result: bool, content: object) -> None:
@@ -265,10 +263,14 @@ def _serve(
         except OSError:  # the parent is gone: nobody waits for the result
             raise SystemExit(1) from None
 
-    with suppress(EOFError, KeyboardInterrupt), open_work() as work:
-        while True:
-            task = pipe.recv()
-            send(True, work(task, lambda message: send(False, message)))
+    with suppress(EOFError, KeyboardInterrupt):
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        _take_share(place, of)
+        with open_work() as work:
+            while True:
+                task = pipe.recv()
+                send(True, work(task, lambda message: send(False, message)))
 
 
 def _take_share(place: int, of: int) -> None:
