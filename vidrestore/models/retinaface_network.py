@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import torch
     from openvino import InferRequest, Model
 
+    from vidrestore.runtime.streams import TransferLane
+
 Floats = npt.NDArray[np.float32]
 
 _MEAN_RGB = (123.0, 117.0, 104.0)
@@ -212,24 +214,47 @@ class TorchNetwork:
         except RuntimeError as error:
             raise DeviceError(f"cannot put the detector on {device}: {error}") from error
         self._mean = torch.tensor(_MEAN_RGB, device=self._device).view(1, 3, 1, 1)
-        self.batch_size = 1 if device == "cpu" else 4
+        self._lanes: dict[tuple[int, int], TransferLane] = {}
+        self.batch_size = 1 if device == "cpu" else _MAX_STREAMS
         self.description = f"{spec.name}, torch {torch.__version__} on {device}, {precision}"
 
     def run(self, images: Sequence[RGBImage]) -> Iterator[tuple[Floats, Floats, Floats]]:
         """See ``RawFaces.run``."""
         import torch
 
-        pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (N, 3, H, W), NHWC
         try:
-            with torch.inference_mode():
-                x = (pictures.to(self._device) - self._mean).to(self._type)
-                boxes, logits, landmarks = (y.float().cpu().numpy() for y in self._network(x))
+            lane = self._lane(*images[0].shape[:2])
+            pending = [
+                lane.submit(images[first : first + self.batch_size])
+                for first in range(0, len(images), self.batch_size)
+            ]
+            for batch in pending:
+                boxes, logits, landmarks = batch.result()
+                yield from zip(boxes, logits, landmarks, strict=True)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"the detector ran out of memory on {self._device}: use --device cpu"
             ) from error
-        yield from zip(boxes, logits, landmarks, strict=True)
+
+    def _lane(self, height: int, width: int) -> TransferLane:
+        from vidrestore.runtime.streams import TransferLane
+
+        if (height, width) not in self._lanes:
+            if len(self._lanes) == _MAX_COMPILED_SIZES:
+                self._lanes.pop(next(iter(self._lanes))).close()
+            shape = (self.batch_size, height, width, 3)
+            # no graph: a new size comes up while other threads use the device
+            lane = TransferLane(self._device, self._compute, shape, use_graph=False)
+            self._lanes[height, width] = lane
+        return self._lanes[height, width]
+
+    def _compute(self, pictures: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x = (pictures.permute(0, 3, 1, 2) - self._mean).to(self._type)
+        return tuple(y.float() for y in self._network(x))
 
     def close(self) -> None:
         """See ``RawFaces.close``."""
+        for lane in self._lanes.values():
+            lane.close()
+        self._lanes.clear()
         self._network.to("meta")  # lets go of the weights
