@@ -149,14 +149,14 @@ def _encode(count: int) -> None:
     context.encode(None)
 
 
-def _processor_seconds(*works: Callable[[], None]) -> float:
-    """Do all at once, each but the last on a thread of its own; seconds of all cores together."""
+def _seconds(*works: Callable[[], None]) -> float:
+    """Do one thing, or two at once, the first on a thread of its own; seconds on the clock."""
 
     def alone(work: Callable[[], None]) -> Iterator[None]:
         yield None
         work()
 
-    begun = time.process_time()
+    begun = time.perf_counter()
     if len(works) == 1:
         works[0]()
     else:
@@ -165,12 +165,12 @@ def _processor_seconds(*works: Callable[[], None]) -> float:
             next(items)  # its thread is at work now
             last()
             assert list(items) == []
-    return time.process_time() - begun
+    return time.perf_counter() - begun
 
 
 @pytest.mark.slow
 def test_two_pools_of_threads_do_not_fight(tmp_path: Path) -> None:
-    """Threads that spin while they wait would burn what the other pool needs."""
+    """Both at once are done no later than one after the other, which spinning threads spoil."""
     restorer, _ = build_restorer(
         LITE,
         lite_state(),
@@ -193,7 +193,7 @@ def test_two_pools_of_threads_do_not_fight(tmp_path: Path) -> None:
     restore()
     ratios = []
     for _ in range(3):
-        apart = _processor_seconds(restore) + _processor_seconds(encode)
-        ratios.append(_processor_seconds(restore, encode) / apart)
-    assert sorted(ratios)[1] <= 1.25, ratios
+        apart = _seconds(restore) + _seconds(encode)
+        ratios.append(_seconds(restore, encode) / apart)
+    assert sorted(ratios)[1] <= 1.15, ratios
     restorer.close()
