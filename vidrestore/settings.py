@@ -118,7 +118,7 @@ class Runtime(StrEnum):
     """OpenVINO on a CPU, PyTorch elsewhere."""
     TORCH = "torch"
     TORCH_COMPILE = "torch-compile"
-    """PyTorch, the restoring network compiled: minutes once, seconds in later runs."""
+    """The restoring network compiled, which takes minutes once."""
     OPENVINO = "openvino"
     TENSORRT = "tensorrt"
     """Likewise, by NVIDIA's compiler; needs the extra ``tensorrt``."""
@@ -240,16 +240,12 @@ class ModelSettings:
         )
 
 
-_WATCH_TICKS = 12
-
-
 @dataclass(frozen=True, slots=True)
 class DetectSettings:
     """How faces are searched."""
 
     every: int = 3
-    """The detector looks at every n-th frame, and at the first of each shot. Where nobody is in
-    sight it looks only now and then, see ``watch_every``."""
+    """The detector searches every n-th frame, and the first of each shot, if anybody is about."""
     threshold: float = 0.6
     """Least confidence, 0..1, for a face to be believed."""
     max_side: int = 1000
@@ -265,7 +261,7 @@ class DetectSettings:
     @property
     def watch_every(self) -> int:
         """Ticks after which a film without faces is looked at again; a multiple of ``every``."""
-        return self.every * max(1, _WATCH_TICKS // self.every)
+        return self.every * max(1, 12 // self.every)
 
     @property
     def doubtful(self) -> float:
