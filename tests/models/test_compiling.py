@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._inductor import config as inductor_config
 
 from tests.models.test_restorers import (
     assert_equal,
@@ -135,7 +136,11 @@ def test_tensorrt_gets_the_network_with_its_types_and_a_folder_for_its_engines(
 
 
 @pytest.mark.slow
-def test_the_compiled_network_differs_by_roundings_only(tmp_path: Path) -> None:
+def test_the_compiled_network_differs_by_roundings_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # its pool of compilers lives as long as the process
+    monkeypatch.setattr(inductor_config, "compile_threads", 1)
     restorer, _ = build(
         tmp_path, device="cpu", runtime=Runtime.TORCH_COMPILE, precision=Precision.FP32
     )
