@@ -65,7 +65,15 @@ def test_only_links_lead_here_from_elsewhere() -> None:
     assert client().get("/", headers=link).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/file=http://x/y", "/gradio_api/file%3DHTTPS://x/y"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=http://x/y",
+        "/gradio_api/file%3DHTTPS://x/y",
+        "/gradio_api/file/http://x/y",
+        "/gradio_api/file/https:%2F%2Fx/y",
+    ],
+)
 def test_nothing_is_fetched_from_elsewhere(path: str) -> None:
     assert client().get(path).status_code == 403
 

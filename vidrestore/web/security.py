@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ _FORM_BYTES = 65_536
 """What surrounds the file in an upload."""
 _SPARE_BYTES = 50_000_000
 """Room on the disk that an upload leaves."""
+_FETCHING = re.compile("file[=/]https?:", re.IGNORECASE)
+"""In a path that Gradio answers with what it gets from another machine."""
 _HEADERS = {
     "content-security-policy": (
         "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
@@ -127,7 +130,7 @@ class Guard:
         if not self._access.admits(headers.get("authorization", "")):
             asks = {"www-authenticate": 'Basic realm="vidrestore", charset="UTF-8"'}
             return _refused(HTTPStatus.UNAUTHORIZED, "user and password, please", asks)
-        if "file=http:" in unquote(path).lower() or "file=https:" in unquote(path).lower():
+        if _FETCHING.search(unquote(path)):
             return _refused(HTTPStatus.FORBIDDEN, "nothing is fetched from elsewhere")
         return self._refusal_of_size(headers) if method == "POST" else None
 
