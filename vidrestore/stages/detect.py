@@ -66,10 +66,8 @@ def detect_faces(
     was_near = False  # something was seen when the film was last watched, in the same shot
     previous = 0  # the first frame is a cut, and watched as such
     for frame, is_cut in _with_cuts(frames):
-        is_watched = (
-            is_cut or previous // settings.watch_every != frame.tick // settings.watch_every
-        )
-        is_due = is_watched or previous // settings.every != frame.tick // settings.every
+        is_watched = is_cut or _passes(previous, frame.tick, settings.watch_every)
+        is_due = is_watched or _passes(previous, frame.tick, settings.every)
         previous = frame.tick
         item = _Waiting(frame, is_cut, is_due)
         if is_watched:
