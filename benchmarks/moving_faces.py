@@ -8,7 +8,7 @@ program's own detector says of the undamaged frames, so that its habits do not c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -81,6 +81,7 @@ PATHS: Mapping[str, Callable[[Series], Path2D]] = MappingProxyType(
         "drift": lambda t: _path(t, x=290 + 20 * t, y=250 - 6 * t),
         "sway": _sway,
         "shake": _shake,
+        "far": lambda t: replace(_sway(t), scale=0.42 + 0.02 * np.sin(2 * np.pi * t / 3)),
         "zoom": lambda t: _path(t, scale=0.45 * np.exp(0.25 * t)),
     }
 )
