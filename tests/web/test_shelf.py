@@ -2,11 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import create_autospec
 
 import pytest
 
 from vidrestore.errors import SettingsError
 from vidrestore.settings import BlendSettings, RestoreSettings
+from vidrestore.web import shelf as shelf_module
+from vidrestore.web.jobs import JobManager
+from vidrestore.web.server import sweep_away
 from vidrestore.web.shelf import Shelf
 
 
@@ -99,6 +104,27 @@ def test_only_what_nobody_looks_at_is_stale(root: Path) -> None:
     with Shelf(root, kept_seconds=0) as shelf:
         item = shelf.name_film("b.mp4")
         assert shelf.stale() == [item]
+
+
+def test_the_day_of_a_result_begins_when_the_work_ends(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(shelf_module, "time", SimpleNamespace(monotonic=lambda: now))
+    manager = create_autospec(JobManager)
+    with Shelf(root, kept_seconds=24) as shelf:
+        item = shelf.name_film("b.mp4")
+        manager.is_busy_for.return_value = True
+        now = 30.0
+        sweep_away(shelf, manager)
+        manager.is_busy_for.return_value = False
+        now = 53.0
+        sweep_away(shelf, manager)
+        assert item.folder.is_dir()
+        now = 55.0
+        sweep_away(shelf, manager)
+        assert not item.folder.exists()
+        manager.forget.assert_called_once_with(item.token)
 
 
 def test_everything_is_removed_at_the_end(root: Path) -> None:

@@ -66,11 +66,13 @@ def build_page(shelf: Shelf, manager: JobManager) -> gr.Blocks:
 
 
 def sweep_away(shelf: Shelf, manager: JobManager) -> None:
-    """Delete what nobody has looked at for a day and nothing is at work on."""
+    """Delete what nobody has looked at, and nothing was at work on, for a day."""
     for item in shelf.stale():
-        if not manager.is_busy_for(item.token):
-            manager.forget(item.token)
-            shelf.remove(item)
+        if manager.is_busy_for(item.token):
+            shelf.find(item.token)  # its day begins anew: who comes for the result shall find it
+            continue
+        manager.forget(item.token)
+        shelf.remove(item)
 
 
 def build_app(
