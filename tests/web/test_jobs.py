@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -97,6 +98,24 @@ def test_what_goes_wrong_is_said_and_the_next_job_runs(
     if way in ("refused", "crashed"):
         next_job = manager.submit(Count(tmp_path, "next"), "ann")
         assert ended(manager, next_job).state is JobState.DONE
+
+
+def test_a_machine_without_room_for_a_process_fails_the_job_not_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    with JobManager(light_work) as manager:
+        ended(manager, manager.submit(Count(tmp_path, "first"), "ann"))
+        with monkeypatch.context() as patched:
+            patched.setattr("vidrestore.runtime.workers.Workers._hire", refuse)
+            ended(manager, manager.submit(Misfortune("crashed"), "ann"))  # its process is gone
+            job = ended(manager, manager.submit(Count(tmp_path, "second"), "ann"))
+            assert job.state is JobState.FAILED
+            assert "Cannot allocate memory" in job.reason
+        third = ended(manager, manager.submit(Count(tmp_path, "third"), "ann"))
+        assert third.state is JobState.DONE
 
 
 def test_a_newer_job_takes_the_place_of_a_waiting_one(manager: JobManager, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -26,6 +26,9 @@ _CRASHED = (
     "the work ended unexpectedly, perhaps because memory ran out; what is finished is kept: "
     "press the button again to go on. The window in which the program was started says more"
 )
+
+
+_NOT_BEGUN = "the work could not be begun: close other programs and press the button again"
 
 
 class JobState(StrEnum):
@@ -178,11 +181,17 @@ class JobManager:
 
     def _work(self) -> None:
         with Workers(self._open_work, 1) as workers:
-            workers.prepare()
-            while (key := self._next()) is not None:
-                workers.start(self._jobs[key].task)
+            while True:
+                with suppress(OSError):  # no room for a process: said when there is work for it
+                    workers.prepare()
+                key = self._next()
+                if key is None:
+                    return
+                try:
+                    workers.start(self._jobs[key].task)
+                except OSError as error:
+                    self._end(key, JobState.FAILED, reason=f"{_NOT_BEGUN} ({error.strerror})")
                 self._see_to_its_end(key, workers)
-                workers.prepare()
 
     def _next(self) -> str | None:
         """Wait for a job and return its key; None at the end."""
