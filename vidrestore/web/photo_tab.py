@@ -9,14 +9,13 @@ from typing import Any
 import gradio as gr
 
 from vidrestore.errors import SettingsError
+from vidrestore.jobs.batch_inputs import PHOTOGRAPH_SUFFIXES
 from vidrestore.settings import BlendSettings, FaceChoice, RestoreSettings
 from vidrestore.web.handlers import ASK_SECONDS, QUIET, open_picture, telling
 from vidrestore.web.jobs import Job, JobManager
 from vidrestore.web.shelf import Shelf
 from vidrestore.web.tasks import PhotoPair, RestorePhoto
 from vidrestore.web.words import film_html, state_html
-
-_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class PhotoTab:
@@ -101,4 +100,4 @@ class PhotoTab:
 def _ending(source: Path) -> str:
     """Return what the result's name ends in; a photo may have arrived under any name."""
     ending = source.suffix.lower()
-    return ending if ending in _ENDINGS else ".png"
+    return ending if ending in PHOTOGRAPH_SUFFIXES else ".png"

@@ -14,17 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidrestore.errors import OutputError, SettingsError
+from vidrestore.jobs.batch_inputs import FILM_SUFFIXES
 from vidrestore.settings import RestoreSettings
 
 KEPT_SECONDS = 24 * 3600.0
 """What nobody has looked at for so long is deleted."""
 _MOST_LISTED = 500
 _LONGEST_NAME = 80
-FILM_SUFFIXES = (
-    *(".3gp", ".asf", ".avi", ".dv", ".flv", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
-"""What is offered from the folder of films; anything may be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +180,7 @@ class Shelf:
 
 
 def _is_offered(path: Path) -> bool:
-    """Links are left out: they may lead out of the root."""
+    """Say whether a film is listed; any may be named. Links may lead out of the root."""
     is_film = path.suffix.lower() in FILM_SUFFIXES and not path.name.startswith(".")
     return is_film and not path.is_symlink()
 

@@ -257,14 +257,10 @@ def _as_shown(path: Path) -> RGBImage:
     import numpy as np
     from PIL import Image
 
+    from vidrestore.core.photo import eight_bit_rgb
     from vidrestore.media.images import read_photograph
 
-    photograph = read_photograph(path)
-    samples = photograph.samples
-    if photograph.is_deep:
-        samples = (samples >> 8).astype(np.uint8)
-    colours = samples[..., :3] if samples.shape[2] > 2 else samples[..., [0, 0, 0]]
-    image = Image.fromarray(np.ascontiguousarray(colours))
+    image = Image.fromarray(np.ascontiguousarray(eight_bit_rgb(read_photograph(path).samples)))
     image.thumbnail((_SCREEN_PX, _SCREEN_PX))
     return np.asarray(image)
 
