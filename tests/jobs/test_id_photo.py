@@ -127,6 +127,17 @@ def test_an_id_photo_has_size_resolution_colour_and_the_face(all_faces, tmp_path
     assert skin[0] > skin[2] + 20
 
 
+def test_the_profile_of_a_grey_photograph_does_not_get_into_colours(all_faces, tmp_path):
+    grey = Image.fromarray(astronaut()).convert("L")
+    for kind, count in ((b"GRAY", 0), (b"RGB ", 1)):
+        profile = bytes(16) + kind + bytes(108)
+        grey.save(tmp_path / "in.png", icc_profile=profile)
+        target = tmp_path / f"out-{count}.png"
+        make_id_photo(tmp_path / "in.png", target, LARGEST, None, all_faces)
+        with Image.open(target) as out:
+            assert [out.info[k] for k in out.info if k == "icc_profile"] == [profile] * count
+
+
 def tilted(picture):
     turn = cv2.getRotationMatrix2D((224, 129), 38, 1.0)
     return cv2.warpAffine(picture, turn, (512, 512), borderMode=cv2.BORDER_REPLICATE)

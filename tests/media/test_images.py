@@ -139,6 +139,16 @@ def test_a_palette_becomes_colours_and_its_transparency_alpha(tmp_path):
     assert read_photograph(tmp_path / "a.png").samples.shape == (40, 60, 4)
 
 
+def test_the_profile_of_grey_does_not_go_with_colours(tmp_path):
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    for samples, kept in ((deep(1), profile), (np.dstack([deep(1)] * 2), None)):
+        write_photograph(
+            tmp_path / "a.png", Photograph(samples, images.PhotoFormat.PNG, icc_profile=profile)
+        )
+        with Image.open(tmp_path / "a.png") as picture:
+            assert picture.info.get("icc_profile") == kept
+
+
 def test_what_a_format_cannot_hold_is_said_or_refused(tmp_path):
     alpha = Photograph(np.dstack([RGB, RGB[..., 0]]), images.PhotoFormat.PNG)
     with pytest.raises(OutputError, match="transparency"):
@@ -147,6 +157,10 @@ def test_what_a_format_cannot_hold_is_said_or_refused(tmp_path):
         check_target(tmp_path / "a.gif", alpha)
     (note,) = check_target(tmp_path / "a.jpg", Photograph(deep(3), images.PhotoFormat.PNG))
     assert "16 bits" in note
+    coloured = Photograph(RGB, images.PhotoFormat.JPEG, icc_profile=b"profile")
+    (note,) = check_target(tmp_path / "a.bmp", coloured)
+    assert "colour profiles" in note
+    assert check_target(tmp_path / "a.bmp", Photograph(RGB, images.PhotoFormat.JPEG)) == []
     write_photograph(tmp_path / "a.bmp", Photograph(deep(3), images.PhotoFormat.PNG))
     again = read_photograph(tmp_path / "a.bmp").samples
     np.testing.assert_array_equal(again, np.rint(deep(3) / 257).astype(np.uint8))

@@ -117,7 +117,7 @@ def make_id_photo(
     alpha = cut(framed, transform_points(matrix, found.landmarks).astype(np.float32))
     finished = on_background(made.samples, alpha, _COLOURS[id_photo.background])
     photograph = Photograph(
-        finished, PhotoFormat.PNG, icc_profile=picture.icc_profile, dpi=(DPI, DPI)
+        finished, PhotoFormat.PNG, icc_profile=picture.rgb_profile, dpi=(DPI, DPI)
     )
     write_photograph(target, photograph)
     size = standard.width, standard.height

@@ -53,9 +53,12 @@ def check_target(target: Path, photo: Photograph) -> list[str]:
     kind = target_format(target)
     if photo.has_alpha and kind in (PhotoFormat.JPEG, PhotoFormat.BMP):
         raise OutputError(f"{kind} cannot hold the picture's transparency: use .png or .tif")
+    lost = []
     if photo.is_deep and kind not in (PhotoFormat.PNG, PhotoFormat.TIFF):
-        return [f"{kind} holds 8 of the picture's 16 bits; .png and .tif hold all"]
-    return []
+        lost.append(f"{kind} holds 8 of the picture's 16 bits; .png and .tif hold all")
+    if kind is PhotoFormat.BMP and (photo.exif is not None or photo.icc_profile is not None):
+        lost.append("BMP has no place for EXIF and colour profiles: left out")
+    return lost
 
 
 def write_photograph(target: Path, photo: Photograph) -> None:
@@ -118,17 +121,17 @@ def _options(kind: PhotoFormat, photo: Photograph) -> dict[str, Any]:
 
 def _deep_png(photo: Photograph) -> bytes:
     """Code 16-bit samples as PNG; the other chunks go between the header and the samples."""
-    samples = photo.samples
+    samples, profile = photo.samples, photo.icc_profile
     if samples.shape[2] == 2:
-        samples = samples[..., (0, 0, 0, 1)]
+        samples, profile = samples[..., (0, 0, 0, 1)], photo.rgb_profile
     order = {1: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[samples.shape[2]]
     ordered = samples if order is None else cv2.cvtColor(samples, order)
     is_coded, coded = cv2.imencode(".png", ordered)
     if not is_coded:
         raise ValueError("the picture is too large for PNG")
     chunks = b""
-    if photo.icc_profile is not None:
-        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(photo.icc_profile))
+    if profile is not None:
+        chunks += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(profile))
     if photo.dpi is not None:
         x, y = (round(value / _METRES_PER_INCH) for value in photo.dpi)
         chunks += _chunk(b"pHYs", struct.pack(">IIB", x, y, 1))

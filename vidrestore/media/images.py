@@ -71,6 +71,12 @@ class Photograph:
         """The samples have 16 bits."""
         return self.samples.dtype == np.uint16
 
+    @property
+    def rgb_profile(self) -> bytes | None:
+        """The ICC profile if it is of RGB; one of grey must not go with a picture of colours."""
+        profile = self.icc_profile
+        return profile if profile is not None and profile[16:20] == b"RGB " else None
+
 
 # Values of the tag and the display matrices that they stand for; EXIF 2.32, section 4.6.4.
 _TURNS: Mapping[int, tuple[int, int, int, int]] = MappingProxyType(
