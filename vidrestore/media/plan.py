@@ -224,9 +224,10 @@ def resized(source: SourceInfo, background: BackgroundSettings) -> SourceInfo:
 def _refuse_size(video: VideoTrack, encoder: Encoder) -> None:
     if video.width > encoder.largest[0] or video.height > encoder.largest[1]:
         width, height = encoder.largest
+        other = "leave --nvenc out" if encoder.is_nvenc else "use --codec h265"
         raise OutputError(
             f"{encoder.title} takes pictures up to {width}x{height}, and these would be "
-            f"{video.width}x{video.height}: use a smaller --upscale, or --codec h265"
+            f"{video.width}x{video.height}: {other}, or a smaller --upscale"
         )
 
 
