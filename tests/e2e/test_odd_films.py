@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from tests.support import facts
+from tests.support import odd_builders as make
 from tests.support.fakes import landmarks_at, observation
 from tests.support.job_runner import fake_networks
 from tests.support.odd_films import ANY, CATALOGUE, FACES, NOT_FILMS, OddFilm
@@ -458,6 +459,15 @@ def test_what_is_no_film_is_refused_in_one_line(capsys, tmp_path, name):
     assert line.startswith("vidrestore: ")
     assert name in line
     assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_a_photograph_does_not_become_a_film(capsys, tmp_path):
+    path = tmp_path / "photograph.jpg"
+    path.write_bytes(make.jpeg(64, 48))
+    assert main([str(path), str(tmp_path / "out.mp4")]) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "name it .jpg" in line
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # ------------------------------------------------------------------------------ what was asked for

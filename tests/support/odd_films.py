@@ -530,7 +530,6 @@ NOT_FILMS: Mapping[str, Build] = {
     "text.mp4": lambda path: path.write_text("this is a letter, not a film\n" * 40),
     "empty.mp4": lambda path: path.touch(),
     "no-index.mp4": partial(make.without_index, clip=clip(12)),
-    "photograph.jpg": lambda path: path.write_bytes(make.jpeg(64, 48)),
     "titles.srt": lambda path: path.write_text(SUBRIP),
     "song.mp3": _song,
     "folder.mp4": lambda path: path.mkdir(),
