@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vidrestore.contracts import BlendedFrame, Frame, Matrix, RestoredFace, RGBImage
+from vidrestore.contracts import BlendedFrame, Frame, RestoredFace, RGBImage
+from vidrestore.core.enlarging import large_from_small
 from vidrestore.core.geometry import compose, display_size
 from vidrestore.core.portraits import facing
 from vidrestore.core.views import orient
@@ -146,19 +147,16 @@ def face_tiles(item: BlendedFrame, face: RestoredFace, size: int) -> tuple[RGBIm
     Returns:
         Before and after, each of shape (size, size, 3), uint8 RGB.
     """
-    scale = size / face.aligned.crop.shape[0]
-    tile_from_frame = compose(_scaling(scale), face.aligned.crop_from_frame)
-    enlarged = item.original.geometry.width / item.frame.geometry.width
-    return (
-        crop_from_planes(item.original, tile_from_frame, size),
-        crop_from_planes(item.frame, compose(tile_from_frame, _scaling(enlarged)), size),
+    tile_from_crop = large_from_small(face.aligned.crop.shape[:2], (size, size))
+    tile_from_film = compose(tile_from_crop, face.aligned.crop_from_frame)
+    film, finished = (
+        (frame.geometry.width, frame.geometry.height) for frame in (item.original, item.frame)
     )
-
-
-def _scaling(factor: float) -> Matrix:
-    """Return the transform that scales about the picture's corner, at (-0.5, -0.5)."""
-    shift = 0.5 * factor - 0.5
-    return np.array([[factor, 0.0, shift], [0.0, factor, shift]])
+    film_from_finished = large_from_small(finished, film)
+    return (
+        crop_from_planes(item.original, tile_from_film, size),
+        crop_from_planes(item.frame, compose(tile_from_film, film_from_finished), size),
+    )
 
 
 def _words(track: TrackSummary) -> list[str]:
