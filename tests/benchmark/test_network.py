@@ -184,3 +184,10 @@ def test_bad_words_end_with_one_line(capsys, words, code, text):
 def test_no_round_is_refused():
     with pytest.raises(SettingsError):
         bench_network(ModelSettings(name="tiny"), random_weights=True, num_rounds=0)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() > 0, reason="there is a card")
+def test_a_card_that_is_not_there_is_one_clear_line():
+    settings = ModelSettings(name="tiny", device="cuda")
+    with pytest.raises(DeviceError, match="no CUDA device found"):
+        bench_network(settings, random_weights=True, num_rounds=1)

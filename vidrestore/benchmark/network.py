@@ -28,6 +28,7 @@ from vidrestore.benchmark.ways import Way, WaysToCompute, load_network
 from vidrestore.contracts import FaceRestorer, RGBImage
 from vidrestore.errors import SettingsError
 from vidrestore.models.crop_tensors import normalise_crops, quantise_pictures
+from vidrestore.models.devices import choose_device
 from vidrestore.models.gpen import Gpen
 from vidrestore.settings import ModelSettings, Precision, Runtime
 
@@ -139,7 +140,10 @@ def bench_network(
     faces = [_resized(face, spec.size) for face in faces]
     crops = [face for _, face in zip(range(max(BATCHES)), _endless(faces, spec.size), strict=False)]
     facts = preamble()
-    reference = _reference(network, settings.device)
+    # the same for all: on a machine with a card "auto" would put OpenVINO on the processor
+    device = choose_device(settings.device, settings.runtime)
+    settings = dataclasses.replace(settings, device=str(device))
+    reference = _reference(network, device)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ways = WaysToCompute(spec, state, settings, folder, with_compilers=with_compilers)
@@ -178,10 +182,10 @@ def bench_network(
     )
 
 
-def _reference(network: Gpen, device: str) -> Callable[[Sequence[RGBImage]], list[RGBImage]]:
+def _reference(
+    network: Gpen, device: torch.device
+) -> Callable[[Sequence[RGBImage]], list[RGBImage]]:
     """Return the official formulation, from crops to crops as a restorer is."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.device_count() else "cpu"
     official = OfficialForm(network.to(device))
 
     def run(crops: Sequence[RGBImage]) -> list[RGBImage]:
