@@ -35,6 +35,7 @@ def transcode(film: Path, target: Path) -> int:
         rate = pictures.guessed_rate or Fraction(25)
         stream = out.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "medium"})
         assert isinstance(stream, VideoStream)
+        stream.thread_type = "AUTO"  # as ours; PyAV would choose slices
         stream.width, stream.height = pictures.codec_context.width, pictures.codec_context.height
         stream.pix_fmt = "yuv420p"
         for frame in source.decode(pictures):

@@ -116,6 +116,7 @@ def _film_of(pictures: list[Path], rate: Fraction, target: Path) -> None:
     with av.open(str(target), "w") as out:
         stream = out.add_stream("libx264", rate=rate, options={"crf": "18", "preset": "medium"})
         assert isinstance(stream, VideoStream)
+        stream.thread_type = "AUTO"  # as ours; PyAV would choose slices
         stream.pix_fmt = "yuv420p"
         stream.height, stream.width = _read(pictures[0]).shape[:2]
         for k, path in enumerate(pictures):
