@@ -93,6 +93,20 @@ def test_a_damaged_copy_is_made_anew(tmp_path, name, damage):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_copy_that_another_process_made_meanwhile_stays_and_is_taken(tmp_path, caplog):
+    inodes = []
+
+    def convert():
+        cached_model("add", "key", tmp_path, Converter(2.5))  # as another process would
+        inodes.extend(folder.stat().st_ino for folder in tmp_path.iterdir())
+        return Converter(2.5)()
+
+    with caplog.at_level(logging.WARNING):
+        assert result(cached_model("add", "key", tmp_path, convert)) == 2.5
+    assert [folder.stat().st_ino for folder in tmp_path.iterdir()] == inodes
+    assert not caplog.records
+
+
 def test_without_a_place_for_the_copy_the_network_still_works(tmp_path, caplog):
     blocked = tmp_path / "a file"
     blocked.write_bytes(b"")

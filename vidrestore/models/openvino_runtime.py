@@ -119,8 +119,12 @@ def _write(ov: ModuleType, model: Model, folder: Path) -> None:
         ov.save_model(model, draft / "model.xml", compress_to_fp16=False)
         hashes = {path.name: _sha256(path) for path in draft.iterdir()}
         (draft / _MANIFEST).write_text(json.dumps(hashes), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        draft.replace(folder)
+        try:
+            draft.replace(folder)
+        except OSError:  # there is one: damaged, or made meanwhile by another process
+            if not _is_intact(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
