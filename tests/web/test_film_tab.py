@@ -69,6 +69,24 @@ def test_the_page_is_told_only_what_is_new(page: Page, tmp_path: Path) -> None:
     first = changes({"facts": ""}, facts=facts)
     assert "film.mp4" in first[1]
     assert changes(first[0], facts=facts)[1] == gr.skip()
-    assert len(first) == len(no_film())
+    assert len(first) == len(no_film({}))
     failed = Job(Count(tmp_path, "", kind="facts"), "ann", state=JobState.FAILED, reason="no film")
     assert "No film" in changes({}, facts=failed)[1]
+
+
+def test_nothing_of_another_film_stays_on_the_page(page: Page, tmp_path: Path) -> None:
+    kinds = ("facts", "frame", "preview", "people")
+    before = dict.fromkeys(kinds, f"key {JobState.DONE}")
+    arrived = page.shelf.incoming / "next.mp4"
+    arrived.write_bytes(b"film")
+    _, token, shown, *chosen = page.tab._bring(str(arrived), before)
+    assert chosen == [Whom.ALL, "", ""]
+    facts = Job(Count(tmp_path, "", kind="facts"), token, state=JobState.DONE, outcome=FilmFacts())
+    now = film_changes("next.mp4", {"facts": facts}, shown, page.manager)
+    for changes in (now, no_film(before)):
+        pair, clip, _, gallery, numbers = changes[5:10]
+        assert (pair.value, pair.visible) == (None, False)
+        assert (clip, gallery) == ("", "")
+        assert (numbers.choices, numbers.value, numbers.visible) == ([], [], False)
+    later = film_changes("next.mp4", {"facts": facts}, now[0], page.manager)
+    assert [later[k] for k in (5, 6, 8, 9)] == [gr.skip()] * 4

@@ -249,7 +249,7 @@ def test_what_is_no_film_is_refused_in_plain_words(page: Any, tmp_path: Path) ->
 
 
 @pytest.mark.browser
-def test_a_picture_before_and_after_and_who_is_who(page: Any, film: Path) -> None:
+def test_a_picture_before_and_after_and_who_is_who(page: Any, film: Path, tmp_path: Path) -> None:
     bring(page, film)
     page.click("#film-compare")
     page.wait_for_function("document.querySelectorAll('#film-pair img').length >= 2")
@@ -259,6 +259,13 @@ def test_a_picture_before_and_after_and_who_is_who(page: Any, film: Path) -> Non
     page.click("#film-find")
     page.wait_for_selector("#film-gallery img")
     assert page.inner_text("#film-people label") == "1"
+    bring(page, Path(shutil.copy(film, tmp_path / "another.mp4")))
+    page.wait_for_selector("#film-facts >> text=another.mp4")
+    page.wait_for_selector("#film-pair", state="hidden")
+    page.wait_for_selector("#film-people", state="hidden")
+    page.wait_for_selector("#film-gallery img", state="detached")
+    page.click("#film-compare")
+    page.wait_for_selector("#film-pair img")
 
 
 @pytest.mark.browser

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -22,9 +23,13 @@ numbers, the restored film, its two buttons."""
 _T = TypeVar("_T", bound=Outcome)
 
 
-def no_film() -> Changes:
+def no_film(shown: Shown) -> Changes:
     """Return the changes of a page that has no film, or no more."""
-    return [{}, "", gr.Column(visible=False), *[gr.skip()] * 10]
+    gone = shown.keys()
+    return [
+        *({}, "", gr.Column(visible=False), gr.skip(), ""),
+        *(_pair({}, gone), _clip({}, gone), "", *_people({}, gone), "", gr.skip(), gr.skip()),
+    ]
 
 
 def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobManager) -> Changes:
@@ -33,7 +38,7 @@ def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobM
     Args:
         name: What people call the film.
         jobs: Its latest job of each kind.
-        shown: Empty where the page was just loaded.
+        shown: Empty where the page was just loaded; of another film where one was just chosen.
         manager: Knows who waits for whom.
     """
     now = {kind: f"{job.key} {job.state}" for kind, job in jobs.items()}
@@ -43,16 +48,17 @@ def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobM
             if job.state is JobState.FAILED:
                 gr.Warning(job.reason[:1].upper() + job.reason[1:], title="This did not work")
     fresh = {kind: job for kind, job in news.items() if job.state is JobState.DONE}
+    gone = shown.keys() - jobs.keys()
     film = jobs.get("film")
     is_running = film is not None and not film.state.is_over
     return [
         now,
         *_facts(name, jobs, fresh, manager),
         _under_way(jobs, ("frame", "preview"), manager),
-        _pair(fresh),
-        clip_html(fresh["preview"]) if "preview" in fresh else gr.skip(),
+        _pair(fresh, gone),
+        _clip(fresh, gone),
         _under_way(jobs, ("people",), manager),
-        *_people(fresh),
+        *_people(fresh, gone),
         _film(film, manager),
         gr.Button(visible=not is_running),
         gr.Button(visible=is_running),
@@ -86,18 +92,26 @@ def _under_way(jobs: Mapping[str, Job], kinds: Sequence[str], manager: JobManage
     return "".join(parts)
 
 
-def _pair(fresh: Mapping[str, Job]) -> Any:  # noqa: ANN401 - as Gradio has it
+def _pair(fresh: Mapping[str, Job], gone: AbstractSet[str]) -> Any:  # noqa: ANN401 - as Gradio has it
     outcome = fresh["frame"].outcome if "frame" in fresh else None
     if outcome is None:
-        return gr.skip()
+        return gr.ImageSlider(value=None, visible=False) if "frame" in gone else gr.skip()
     pair = tuple(open_picture(outcome.files[name]) for name in ("before.png", "after.png"))
     label = " ".join(["Before | after: drag the line.", *outcome.notes])
     return gr.ImageSlider(value=pair, visible=True, label=label)
 
 
-def _people(fresh: Mapping[str, Job]) -> Changes:
+def _clip(fresh: Mapping[str, Job], gone: AbstractSet[str]) -> Any:  # noqa: ANN401 - as Gradio has it
+    if "preview" in fresh:
+        return clip_html(fresh["preview"])
+    return "" if "preview" in gone else gr.skip()
+
+
+def _people(fresh: Mapping[str, Job], gone: AbstractSet[str]) -> Changes:
     """Return their pictures, and the numbers that can be ticked."""
     people = _outcome(fresh, "people", FoundPeople)
+    if people is None and "people" in gone:
+        return ["", gr.CheckboxGroup(choices=[], value=[], visible=False)]
     if people is None:
         return [gr.skip()] * 2
     numbers = [(str(number), number) for number in people.captions]

@@ -29,6 +29,9 @@ from vidrestore.web.tasks import (
 
 _PREVIEW_SECONDS = Fraction(4)
 
+Begun = tuple[None, str, Shown, Whom, str, str]
+"""What becomes of the upload, the film's token, what is shown, whose faces, and the range."""
+
 
 class FilmTab:
     """Builds the tab and answers it.
@@ -120,10 +123,10 @@ class FilmTab:
     def wire(self, page: gr.Blocks) -> None:
         """Connect buttons and the timer; to be called inside the page's block."""
         choices = [self._whom, self._people, self._strength, self._model, self._start, self._end]
-        taken = [self._upload, self._token, self._shown]
+        taken = [self._upload, self._token, self._shown, self._whom, self._start, self._end]
         events = [
-            self._upload.upload(self._bring, self._upload, taken, **QUIET),
-            self._open.click(self._name, self._named, taken, **QUIET),
+            self._upload.upload(self._bring, [self._upload, self._shown], taken, **QUIET),
+            self._open.click(self._name, [self._named, self._shown], taken, **QUIET),
         ]
         at = [self._token, self._moment, *choices]
         events += [
@@ -160,19 +163,20 @@ class FilmTab:
         for event in events:
             event.then(**answer)
 
-    def _bring(self, path: str) -> tuple[None, str, Shown]:
+    def _bring(self, path: str, shown: Shown) -> Begun:
         with telling():
-            return self._begin(self._shelf.bring(Path(path)))
+            return self._begin(self._shelf.bring(Path(path)), shown)
 
-    def _name(self, text: str | None) -> tuple[None, str, Shown]:
+    def _name(self, text: str | None, shown: Shown) -> Begun:
         with telling():
             if not text:
                 raise SettingsError("choose a film of the list first")
-            return self._begin(self._shelf.name_film(text))
+            return self._begin(self._shelf.name_film(text), shown)
 
-    def _begin(self, item: Item) -> tuple[None, str, Shown]:
+    def _begin(self, item: Item, shown: Shown) -> Begun:
+        """Look at a film; what is shown of the one before goes, and so do its people and range."""
         self._manager.submit(InspectFilm(item.source), item.token)
-        return None, item.token, {"facts": ""}
+        return None, item.token, {**shown, "facts": ""}, Whom.ALL, "", ""
 
     def _compare_frame(self, token: str | None, at: float, *choices: Any) -> None:  # noqa: ANN401
         with telling():
@@ -223,5 +227,5 @@ class FilmTab:
         """Return what has changed on the page since ``shown``."""
         item = self._shelf.find(token)
         if item is None:
-            return no_film()
+            return no_film(shown)
         return film_changes(item.name, self._manager.latest(item.token), shown, self._manager)
