@@ -315,6 +315,11 @@ class PictureModel(Protocol):
         """What happened that the user should know, one sentence each; grows during a run."""
         ...
 
+    @property
+    def num_parts(self) -> int:
+        """Parts of pictures worked on so far: a picture can take longer than a codec may hang."""
+        ...
+
     def enhance(self, picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Enhance a picture.
 

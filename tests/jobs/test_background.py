@@ -1,8 +1,10 @@
 """Whole runs with another background: sizes, shapes, ranges, what is said, what is gone on with."""
 
 import dataclasses
+import time
 from contextlib import contextmanager
 from fractions import Fraction
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import av
@@ -14,6 +16,7 @@ from tests.support.synthetic import Clip, make_clip
 from vidrestore.cli.app import main
 from vidrestore.errors import OutputError, SettingsError
 from vidrestore.jobs.preview import preview_video
+from vidrestore.jobs.restore import _guarded
 from vidrestore.jobs.resuming import describe_job
 from vidrestore.settings import (
     BackgroundSettings,
@@ -187,3 +190,17 @@ def test_a_background_model_is_loaded_described_and_closed(film, tmp_path):
         assert "background: a model" in choices
         assert not closed
     assert closed
+
+
+def test_a_model_that_takes_long_for_a_picture_is_not_taken_for_a_codec_that_hangs():
+    reader = SimpleNamespace(damage=SimpleNamespace(num_pictures=9))
+    writer = SimpleNamespace(num_frames=1, num_joined=0, kept_folder=None)
+    model = SimpleNamespace(num_parts=0)
+    alarms = []
+    with _guarded(reader, writer, model, 0.4, alarms.append):
+        for _ in range(16):
+            time.sleep(0.05)
+            model.num_parts += 1
+        assert alarms == []
+        time.sleep(1)
+    assert len(alarms) == 1

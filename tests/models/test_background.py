@@ -79,9 +79,11 @@ def test_tiles_give_what_the_whole_picture_would(tmp_path, kind):
 
     def enhanced(largest_tile):
         descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(network.state_dict())
-        return TiledModel(descriptor, path.stem, CPU, largest_tile).enhance(pixels)
+        model = TiledModel(descriptor, path.stem, CPU, largest_tile)
+        return model.enhance(pixels), model.num_parts
 
-    whole, tiled = enhanced(1000), enhanced(128)
+    (whole, one), (tiled, many) = enhanced(1000), enhanced(128)
+    assert (one, many) == (1, 2 * 3)
     assert whole.std() > 0.01
     np.testing.assert_allclose(tiled, whole, atol=1e-4)
 

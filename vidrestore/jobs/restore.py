@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidrestore.contracts import BlendedFrame
+from vidrestore.contracts import BlendedFrame, PictureModel
 from vidrestore.errors import MediaOpenError, RangeError
 from vidrestore.jobs.face_selection import FaceSelection
 from vidrestore.jobs.networks import choose_models, loaded_networks
@@ -168,7 +168,9 @@ def run_job(
                 def write(items: Iterator[BlendedFrame]) -> Iterator[BlendedFrame]:
                     return encode(items, writer)
 
-                with _guarded(reader, writer, settings.patience_seconds, on_hang):
+                with _guarded(
+                    reader, writer, networks.background, settings.patience_seconds, on_hang
+                ):
                     if earlier.rest is not None:
                         with restoring(
                             reader, networks, write, earlier.rest, settings, clock, faces.chooser
@@ -241,14 +243,19 @@ class _Seen:
 
 @contextmanager
 def _guarded(
-    reader: VideoReader, writer: VideoWriter, seconds: float, on_hang: OnHang | None
+    reader: VideoReader,
+    writer: VideoWriter,
+    background: PictureModel | None,
+    seconds: float,
+    on_hang: OnHang | None,
 ) -> Iterator[None]:
-    """Raise the alarm when neither a picture is decoded nor one written for too long."""
+    """Raise the alarm when no picture is decoded, enhanced in part, or written for too long."""
 
     def progress() -> object:
         if writer.num_joined and writer.num_joined == writer.num_frames:
             return object()  # the system writes a large file, which takes as long as it takes
-        return reader.damage.num_pictures, writer.num_frames, writer.num_joined
+        num_parts = 0 if background is None else background.num_parts
+        return reader.damage.num_pictures, num_parts, writer.num_frames, writer.num_joined
 
     def alarm() -> None:
         text = f"nothing has moved for {seconds:.0f} s: a codec, or the disk, hangs"

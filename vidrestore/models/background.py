@@ -17,9 +17,9 @@ from torch import Tensor
 
 from vidrestore.errors import DeviceError, WeightsCorruptError, WeightsError, WeightsNotFoundError
 from vidrestore.models.devices import choose_device
-from vidrestore.models.tiles import Tiling
+from vidrestore.models.tiles import Place, Tiling
 from vidrestore.models.weights import is_data_only
-from vidrestore.runtime.streams import TransferLane
+from vidrestore.runtime.streams import PendingRows, TransferLane
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
@@ -136,6 +136,7 @@ class TiledModel:
 
         self.scale = network.scale
         self.notes: list[str] = []
+        self.num_parts = 0
         self._network, self._device = network.eval(), device
         self._is_half = device.type == "cuda" and network.supports_half
         self._is_whole = network.tiling is not ModelTiling.SUPPORTED
@@ -192,11 +193,17 @@ class TiledModel:
         assert lane is not None
         result = np.zeros((height * self.scale, width * self.scale, 3), np.float32)
         places = list(tiling.places)
-        pending = [lane.submit([tiling.cut(picture, place)]) for place in places[:_IN_FLIGHT]]
+
+        def submit(place: Place) -> PendingRows:
+            sent = lane.submit([tiling.cut(picture, place)])
+            self.num_parts += 1
+            return sent
+
+        pending = [submit(place) for place in places[:_IN_FLIGHT]]
         for k, place in enumerate(places):
             (rows,) = pending.pop(0).result()
             if k + _IN_FLIGHT < len(places):
-                pending.append(lane.submit([tiling.cut(picture, places[k + _IN_FLIGHT])]))
+                pending.append(submit(places[k + _IN_FLIGHT]))
             tiling.add(result, rows[0], place, self.scale)
         return result
 
