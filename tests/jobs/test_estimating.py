@@ -12,8 +12,9 @@ from vidrestore.runtime.timing import StageTimes
 
 PART = PartCost(
     startup_seconds=2.0,
-    wall_seconds=5.0,
-    work_seconds=10.0,
+    filling_seconds=1.0,
+    wall_seconds=6.0,
+    work_seconds=11.0,
     frame_seconds=0.01,
     face_seconds=0.1,
     faces_per_frame=2.0,
@@ -40,8 +41,8 @@ def test_each_stage_counts_by_its_own_frames_and_faces():
     report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames={"faces": 20, "written": 40})
     result = SimpleNamespace(times=times, wall_seconds=5.0, report=report)
     trial = SimpleNamespace(seconds=0.8, num_frames=40, bytes_for_frame=lambda: 7.0)
-    cost = cost_of(result, trial, None, 3.0)
-    assert cost.work_seconds == 10
+    cost = cost_of(result, 0.5, trial, None, 3.0)
+    assert (cost.work_seconds, cost.filling_seconds) == (10, 0.5)
     assert cost.frame_seconds == pytest.approx(1 / 100 + 0.8 / 40)
     assert cost.face_seconds == pytest.approx(4 / 50 / 0.5)
     assert (cost.picture_bytes, cost.other_bytes, cost.num_frames) == (7, 3, 40)
@@ -49,15 +50,15 @@ def test_each_stage_counts_by_its_own_frames_and_faces():
 
 def test_starting_counts_once_and_stages_overlap(info):
     made = estimate([PART, PART, PART], info, 1000, None, "why")
-    assert made.seconds == pytest.approx(2 + 1000 * (0.01 + 0.1 * 2) / 2)
+    assert made.seconds == pytest.approx(3 + 1000 * (0.01 + 0.1 * 2) / 2)
     assert made.basis == "why"
 
 
 def test_the_faces_of_the_film_count_where_they_are_known(info):
     few = estimate([PART], info, 1000, 0.5, "")
-    assert few.seconds == pytest.approx(2 + 1000 * (0.01 + 0.1 * 0.5) / 2)
+    assert few.seconds == pytest.approx(3 + 1000 * (0.01 + 0.1 * 0.5) / 2)
     faceless = dataclasses.replace(PART, face_seconds=None, faces_per_frame=0.0)
-    assert estimate([faceless], info, 1000, 0.5, "").seconds == pytest.approx(2 + 1000 * 0.01 / 2)
+    assert estimate([faceless], info, 1000, 0.5, "").seconds == pytest.approx(3 + 1000 * 0.01 / 2)
 
 
 def test_there_is_no_estimate_for_a_film_of_unknown_length(info):

@@ -30,7 +30,10 @@ class PartCost:
     """What a part of the film took."""
 
     startup_seconds: float
+    filling_seconds: float
+    """Until the first frame was out: stages work one after the other then."""
     wall_seconds: float
+    """That included."""
     work_seconds: float
     """Of all stages together; several work at a time."""
     frame_seconds: float
@@ -48,12 +51,17 @@ class PartCost:
 
 
 def cost_of(
-    result: JobResult, trial: TrialEncoder, stored: StoredBytes | None, other_bytes: float
+    result: JobResult,
+    filling_seconds: float,
+    trial: TrialEncoder,
+    stored: StoredBytes | None,
+    other_bytes: float,
 ) -> PartCost:
     """Sum up a run over a part of the film.
 
     Args:
         result: Of the run. Its last stage also coded the comparison, which a full run does not.
+        filling_seconds: Until the first frame was out.
         trial: What coding its frames as in a full run took.
         stored: What the part takes in the source.
         other_bytes: What a second of sound and the rest takes in the output.
@@ -72,6 +80,7 @@ def cost_of(
             for_frame += for_one
     return PartCost(
         startup_seconds=float(result.report.timings["startup_seconds"]),
+        filling_seconds=filling_seconds,
         wall_seconds=result.wall_seconds,
         work_seconds=sum(stage.busy_seconds for stage in result.times),
         frame_seconds=for_frame,
@@ -93,8 +102,9 @@ def estimate(
 ) -> Estimate | None:
     """Estimate a run on the whole film.
 
-    The time is what starting takes, once, and for each frame the work on it and on its faces, as
-    many as the film has on the average; several stages work at a time, as much as in the parts.
+    The time is what starting takes, and until the first frame is out, once; and for each frame the
+    work on it and on its faces, as many as the film has on the average. Several stages work at a
+    time, as much as they did in the parts once the first frame was out.
 
     Args:
         parts: What parts of the film took.
@@ -106,7 +116,8 @@ def estimate(
     Returns:
         None where the length of the film is not known.
     """
-    work = sum(part.work_seconds for part in parts)
+    filling = sum(part.filling_seconds for part in parts)
+    work = sum(part.work_seconds for part in parts) - filling
     if num_frames is None or work <= 0:
         return None
     total = sum(part.num_frames for part in parts)
@@ -120,9 +131,9 @@ def estimate(
     if faces_per_frame is None:
         faces_per_frame = mean([part.faces_per_frame for part in parts])
     one_frame = mean([part.frame_seconds for part in parts]) + face_seconds * faces_per_frame
-    at_a_time = sum(part.wall_seconds for part in parts) / work
-    startup = sum(part.startup_seconds for part in parts) / len(parts)
-    seconds = startup + one_frame * num_frames * at_a_time
+    at_a_time = (sum(part.wall_seconds for part in parts) - filling) / work
+    startup = sum(part.startup_seconds for part in parts) + filling
+    seconds = startup / len(parts) + one_frame * num_frames * at_a_time
     return Estimate(seconds, _bytes_for_film(parts, info, num_frames), basis)
 
 
