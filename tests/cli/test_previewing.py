@@ -61,6 +61,13 @@ def test_what_cannot_go_with_a_single_frame_is_one_line(capsys, film, words, nam
     assert [path.name for path in film.parent.iterdir()] == ["in.mp4"]
 
 
+def test_a_report_is_of_one_clip(capsys, film):
+    code, said = out_of(capsys, "preview", film, "--report", film.with_name("r.json"))
+    assert code == 2
+    assert "--start and --end" in said.err
+    assert [path.name for path in film.parent.iterdir()] == ["in.mp4"]
+
+
 def test_a_frame_that_is_not_there_is_one_line(capsys, film):
     code, said = out_of(capsys, "preview", film, "--at", "@99")
     assert code == 3

@@ -61,6 +61,8 @@ def preview(
             _refuse_beside_at(wanted, compare, options)
             lines = _frame(source, target, Moment.parse(at), settings)
         else:
+            if options.report is not None and wanted == TimeSpan():
+                raise SettingsError("--report tells of one clip: name it with --start and --end")
             lines = _clips(source, target, settings, compare or Compare.SIDE, options.report, talk)
         if not talk.quiet:
             say("\n".join(lines))

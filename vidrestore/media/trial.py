@@ -166,7 +166,8 @@ def stored_bytes(info: SourceInfo, start: Fraction, stop: Fraction) -> StoredByt
         for packet in Packets(container, tuple(container.streams)):
             if packet.dts is None or not packet.size or packet.time_base is None:
                 continue
-            seconds = (packet.pts or packet.dts) * packet.time_base - info.origin
+            shown = packet.dts if packet.pts is None else packet.pts
+            seconds = shown * packet.time_base - info.origin
             if packet.stream.index != info.video.index:
                 others += packet.size if first is not None else 0
                 continue

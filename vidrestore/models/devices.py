@@ -28,7 +28,8 @@ def choose_device(asked: str, runtime: Runtime = Runtime.AUTO) -> torch.device:
     chosen = torch.device(asked)
     if chosen.type == "cuda" and (chosen.index or 0) >= num_cards:
         found = f"only {num_cards} found" if num_cards else "no CUDA device found"
-        raise DeviceError(f"cannot use {asked}: {found}; use --device cpu")
+        way_out = "--runtime auto" if runtime is Runtime.TENSORRT else "--device cpu"
+        raise DeviceError(f"cannot use {asked}: {found}; use {way_out}")
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("cannot use mps: this is no Mac with Apple's GPU; use --device cpu")
     return chosen
