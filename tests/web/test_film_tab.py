@@ -52,6 +52,17 @@ def test_a_second_run_of_a_film_is_refused_while_one_is_going(page: Page, tmp_pa
     assert page.manager.latest(item.token) == {"film": page.manager.find(first.key)}
 
 
+def test_looking_can_be_stopped_and_the_run_goes_on(page: Page, tmp_path: Path) -> None:
+    item = page.bring()
+    run = page.manager.submit(Count(tmp_path, "x", 1000, 0.05), item.token)
+    look = page.manager.submit(Count(tmp_path, "y", 1000, 0.05, kind="people"), item.token)
+    assert page.tab._changes(item.token, {})[-1].visible
+    page.tab._stop_looks(item.token)
+    assert page.manager.find(look.key).state is JobState.STOPPED
+    assert not page.manager.find(run.key).state.is_over
+    assert not page.tab._changes(item.token, {})[-1].visible
+
+
 def test_a_film_that_was_swept_away_is_asked_for_again(page: Page) -> None:
     item = page.bring()
     page.shelf.remove(item)

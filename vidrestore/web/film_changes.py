@@ -18,7 +18,9 @@ Shown = dict[str, str]
 Changes = list[Any]
 """As Gradio has it: what is shown by now, facts, the steps that follow, the slider, how far the
 pair and the clip are, both of them, how far the search for people is, their pictures, their
-numbers, the restored film, its two buttons."""
+numbers, the restored film, its two buttons, the one that stops looking."""
+LOOKS = ("frame", "preview", "people")
+"""The kinds of jobs that only show something."""
 
 _T = TypeVar("_T", bound=Outcome)
 
@@ -29,6 +31,7 @@ def no_film(shown: Shown) -> Changes:
     return [
         *({}, "", gr.Column(visible=False), gr.skip(), ""),
         *(_pair({}, gone), _clip({}, gone), "", *_people({}, gone), "", gr.skip(), gr.skip()),
+        gr.Button(visible=False),
     ]
 
 
@@ -62,6 +65,7 @@ def film_changes(name: str, jobs: Mapping[str, Job], shown: Shown, manager: JobM
         _film(film, manager),
         gr.Button(visible=not is_running),
         gr.Button(visible=is_running),
+        gr.Button(visible=any(k in jobs and not jobs[k].state.is_over for k in LOOKS)),
     ]
 
 

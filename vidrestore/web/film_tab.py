@@ -6,6 +6,7 @@ and opened again: a timer asks for what has changed since it was last told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import gradio as gr
 from vidrestore.errors import SettingsError
 from vidrestore.settings import Moment, TimeSpan
 from vidrestore.web.choices import Choices, Whom, installed_models
-from vidrestore.web.film_changes import Shown, film_changes, no_film
+from vidrestore.web.film_changes import LOOKS, Shown, film_changes, no_film
 from vidrestore.web.handlers import ASK_SECONDS, QUIET, telling
 from vidrestore.web.jobs import JobManager
 from vidrestore.web.shelf import Item, Shelf
@@ -77,6 +78,9 @@ class FilmTab:
             self._compare = gr.Button("Show this picture before and after", elem_id="film-compare")
             self._preview = gr.Button("Make a short preview clip", elem_id="film-preview")
         self._looking = gr.HTML(elem_id="film-looking")
+        self._stop_looking = gr.Button(
+            "Stop looking", variant="stop", visible=False, elem_id="film-stop-looking"
+        )
         self._pair = gr.ImageSlider(
             label="Before | after: drag the line",
             visible=False,
@@ -138,6 +142,7 @@ class FilmTab:
                 (self._find_people.click, self._number, [self._token]),
                 (self._run.click, self._restore, [self._token, *choices]),
                 (self._stop.click, self._stop_run, [self._token]),
+                (self._stop_looking.click, self._stop_looks, [self._token]),
             )
         ]
         self._whom.change(
@@ -153,7 +158,7 @@ class FilmTab:
             "outputs": [
                 self._shown, self._facts, self._steps, self._moment, self._looking, self._pair,
                 self._clip, self._finding, self._gallery, self._people, self._film, self._run,
-                self._stop,
+                self._stop, self._stop_looking,
             ],
             "concurrency_limit": None,
             **QUIET,
@@ -212,10 +217,17 @@ class FilmTab:
             self._manager.submit(task, item.token)
 
     def _stop_run(self, token: str | None) -> None:
+        self._stop_jobs(token, ("film",))
+
+    def _stop_looks(self, token: str | None) -> None:
+        self._stop_jobs(token, LOOKS)
+
+    def _stop_jobs(self, token: str | None, kinds: Sequence[str]) -> None:
         with telling():
-            job = self._manager.latest(self._item(token).token).get("film")
-            if job is not None:
-                self._manager.stop(job.key)
+            jobs = self._manager.latest(self._item(token).token)
+            for kind in kinds:
+                if kind in jobs:
+                    self._manager.stop(jobs[kind].key)
 
     def _item(self, token: str | None) -> Item:
         item = self._shelf.find(token)
