@@ -75,7 +75,7 @@ def choose_share(
     Args:
         compile_with: Compiles it.
         size: Side of a crop in pixels.
-        key: Says which network; the processor and its cores are added.
+        key: Says which network; the processor and the ways to try are added.
         cache_dir: Where the choice is kept.
 
     Returns:
@@ -95,7 +95,7 @@ def choose_share(
                 break
         return {"tried": [{**asdict(way), "seconds": s} for way, s in seconds.items()]}
 
-    found = remembered(cache_dir, "core-share", f"{cores} {key}", measure, _read)
+    found = remembered(cache_dir, "core-share", f"{ways} {key}", measure, _read)
     chosen, why = _best(found, ways[0])
     if chosen not in compiled:
         compiled[chosen] = compile_with(chosen)
