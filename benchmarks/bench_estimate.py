@@ -1,12 +1,13 @@
 """Measures how well a preview foretells time and size of the full run.
 
-python benchmarks/bench_estimate.py [FILM ...] [--pairs 1] [--json FILE]
+python benchmarks/bench_estimate.py [FILM ...] [--pairs 1] [--long SECONDS] [--json FILE]
 
 Each pair previews a film without naming a range, then restores it whole, both as the command does.
 A ratio is what the preview said over what the run took: starting and working, and the size of the
 output. Where other programs come and go, time on the clock says little: the third ratio is of
 processor time, the preview's forecast being taken at the share of the processor that the preview
 itself got. Given are all of them, and their medians for each film. Without a FILM it is the sample.
+With ``--long`` each film is measured a second time, repeated until it is that long.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from films import repeated
 
 from vidrestore import EncodeSettings, RestoreSettings, preview_video, restore_video
 from vidrestore.report import describe_machine, describe_versions
@@ -59,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("films", nargs="*", type=Path, default=[SAMPLE])
     parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--long", type=float, help="seconds")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result: dict[str, Any] = {
@@ -69,7 +73,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         restore_video(SAMPLE, folder / "out.mp4", SETTINGS)  # converts and caches the networks
-        for film in arguments.films:
+        films = list(arguments.films)
+        if arguments.long is not None:
+            for film in arguments.films:
+                longer = folder / f"{film.stem} repeated{film.suffix}"
+                films.append(repeated(film, arguments.long, longer))
+        for film in films:
             pairs = [one_pair(film, folder) for _ in range(arguments.pairs)]
             result["films"][film.name] = {
                 "median_seconds_ratio": statistics.median(p["seconds_ratio"] for p in pairs),

@@ -16,6 +16,7 @@ import av
 import cv2
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from vidrestore.contracts import RGBImage
@@ -88,9 +89,7 @@ def repeated(clip: Path, seconds: float, target: Path) -> Path:
         streams = {s.index: s for s in (film.streams.video[0], *film.streams.audio[:1])}
         copies = {i: out.add_stream_from_template(s, opaque=True) for i, s in streams.items()}
         video = film.streams.video[0]
-        assert video.duration is not None
-        assert video.time_base is not None
-        length = video.duration * video.time_base
+        length = _length_of(film, video)
         latest = dict.fromkeys(streams, float("-inf"))  # decoding may begin before 0
         for k in range(-(-Fraction(seconds) // length)):
             film.seek(0)
@@ -104,6 +103,14 @@ def repeated(clip: Path, seconds: float, target: Path) -> Path:
                         packet.stream = copies[index]
                         out.mux(packet)
     return target
+
+
+def _length_of(film: InputContainer, video: VideoStream) -> Fraction:
+    """Return the seconds that the pictures last; of a file that does not tell, the whole's."""
+    if video.duration is not None and video.time_base is not None:
+        return video.duration * video.time_base
+    assert film.duration is not None
+    return Fraction(film.duration, av.time_base)
 
 
 def _places(scene: Scene, turn: float) -> Iterator[tuple[float, float]]:

@@ -17,6 +17,7 @@ from vidrestore.errors import SettingsError, VidrestoreError, WeightsError
 from vidrestore.jobs.crops import restore_crops
 from vidrestore.train import loop
 from vidrestore.train.checkpoint import LATEST, MODEL
+from vidrestore.train.discriminator import Discriminator
 from vidrestore.train.loop import train
 from vidrestore.train.step import TrainingStep
 
@@ -96,6 +97,33 @@ def test_a_run_learns(tmp_path, faces):
     with (config.run.folder / "log.csv").open() as file:
         losses = [float(row["content"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_the_discriminator_may_judge_a_part_of_each_picture(tmp_path, faces):
+    seen = []
+    forward = Discriminator.forward
+
+    def watched(self, picture):
+        seen.append(picture.detach().clone())
+        return forward(self, picture)
+
+    config = tiny_config(
+        tmp_path,
+        discriminator={"crop": 16},
+        loss={"start_step": 0, "r1": 0.0},
+        optimiser={"steps": 3},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Discriminator, "forward", watched)
+        train(config)
+    assert {tuple(picture.shape) for picture in seen} == {(2, 3, 16, 16)}
+    real, fake, judged, wanted = seen[:4]
+    assert torch.equal(judged, fake)  # the generator answers for the part that was judged
+    assert torch.equal(wanted, real)
+    places = {picture.sum().item() for picture in seen[::4]}
+    assert len(places) == 3  # another part in each step
+    with pytest.raises(WeightsError, match=r"\[discriminator\] crop = 16, the config 0"):
+        train(tiny_config(tmp_path), resume=True)
 
 
 def test_a_run_is_neither_lost_nor_invented(tmp_path, faces):

@@ -27,19 +27,21 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PartCost:
-    """What a part of the film took."""
+    """What a part of the film took.
+
+    Work is in seconds of processor time. Time on the clock would not do: a stage that shares the
+    cores with others takes the longer, the more of them are at work.
+    """
 
     startup_seconds: float
-    filling_seconds: float
-    """Until the first frame was out: stages work one after the other then."""
     wall_seconds: float
-    """That included."""
-    work_seconds: float
-    """Of all stages together; several work at a time."""
+    """After starting."""
+    cpu_seconds: float
+    """Of the whole process in that time."""
     frame_seconds: float
     """Work on a frame, without its faces."""
-    face_seconds: float | None
-    """Work on a face; None if there was none."""
+    faces_seconds: float
+    """Work on the faces of a frame."""
     faces_per_frame: float
     num_frames: int
     picture_bytes: float
@@ -52,7 +54,7 @@ class PartCost:
 
 def cost_of(
     result: JobResult,
-    filling_seconds: float,
+    cpu_seconds: float,
     trial: TrialEncoder,
     stored: StoredBytes | None,
     other_bytes: float,
@@ -61,31 +63,35 @@ def cost_of(
 
     Args:
         result: Of the run. Its last stage also coded the comparison, which a full run does not.
-        filling_seconds: Until the first frame was out.
+        cpu_seconds: Processor time of the process while the stages worked.
         trial: What coding its frames as in a full run took.
         stored: What the part takes in the source.
         other_bytes: What a second of sound and the rest takes in the output.
     """
     frames = result.report.frames
-    faces_per_frame = frames["faces"] / max(1, frames["written"])
+    busy_seconds = sum(stage.busy_seconds for stage in result.times)
+    # processor time cannot be told apart by stage: each has its share of the whole
+    cpu_share = cpu_seconds / busy_seconds if busy_seconds else 0.0
     for_frame = trial.seconds / max(1, trial.num_frames)
     for_faces = 0.0
+    num_taken = None
     for stage in result.times:
-        if not stage.num_items or stage.name == "encode":
+        if stage.name == "encode":
             continue
-        for_one = stage.busy_seconds / stage.num_items
+        # by what a stage took in: what leads up to the part is worked on and not given out
+        for_one = stage.busy_seconds / max(1, num_taken or stage.num_items)
         if stage.name in FACE_STAGES:
             for_faces += for_one
         else:
             for_frame += for_one
+        num_taken = stage.num_items
     return PartCost(
         startup_seconds=float(result.report.timings["startup_seconds"]),
-        filling_seconds=filling_seconds,
         wall_seconds=result.wall_seconds,
-        work_seconds=sum(stage.busy_seconds for stage in result.times),
-        frame_seconds=for_frame,
-        face_seconds=for_faces / faces_per_frame if faces_per_frame else None,
-        faces_per_frame=faces_per_frame,
+        cpu_seconds=cpu_seconds,
+        frame_seconds=for_frame * cpu_share,
+        faces_seconds=for_faces * cpu_share,
+        faces_per_frame=frames["faces"] / max(1, frames["written"]),
         num_frames=frames["written"],
         picture_bytes=trial.bytes_for_frame(),
         stored=stored,
@@ -102,9 +108,8 @@ def estimate(
 ) -> Estimate | None:
     """Estimate a run on the whole film.
 
-    The time is what starting takes, and until the first frame is out, once; and for each frame the
-    work on it and on its faces, as many as the film has on the average. Several stages work at a
-    time, as much as they did in the parts once the first frame was out.
+    The time is what starting takes, and for each frame the work on it and on its faces, as many as
+    the film has on the average, done by as many cores as were busy in the parts.
 
     Args:
         parts: What parts of the film took.
@@ -116,9 +121,8 @@ def estimate(
     Returns:
         None where the length of the film is not known.
     """
-    filling = sum(part.filling_seconds for part in parts)
-    work = sum(part.work_seconds for part in parts) - filling
-    if num_frames is None or work <= 0:
+    cpu_seconds = sum(part.cpu_seconds for part in parts)
+    if num_frames is None or cpu_seconds <= 0:
         return None
     total = sum(part.num_frames for part in parts)
 
@@ -126,14 +130,14 @@ def estimate(
         """Average over the frames of all parts."""
         return sum(v * p.num_frames for v, p in zip(values, parts, strict=True)) / max(1, total)
 
-    with_faces = [part.face_seconds for part in parts if part.face_seconds is not None]
-    face_seconds = sum(with_faces) / len(with_faces) if with_faces else 0.0
-    if faces_per_frame is None:
-        faces_per_frame = mean([part.faces_per_frame for part in parts])
-    one_frame = mean([part.frame_seconds for part in parts]) + face_seconds * faces_per_frame
-    at_a_time = (sum(part.wall_seconds for part in parts) - filling) / work
-    startup = sum(part.startup_seconds for part in parts) + filling
-    seconds = startup / len(parts) + one_frame * num_frames * at_a_time
+    for_faces = mean([part.faces_seconds for part in parts])
+    faces_in_parts = mean([part.faces_per_frame for part in parts])
+    if faces_per_frame is not None and faces_in_parts > 0:
+        for_faces *= faces_per_frame / faces_in_parts
+    one_frame = mean([part.frame_seconds for part in parts]) + for_faces
+    busy_cores = cpu_seconds / sum(part.wall_seconds for part in parts)
+    startup = sum(part.startup_seconds for part in parts) / len(parts)
+    seconds = startup + one_frame * num_frames / busy_cores
     return Estimate(seconds, _bytes_for_film(parts, info, num_frames), basis)
 
 

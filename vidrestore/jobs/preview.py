@@ -166,18 +166,18 @@ def _make(
     """Make one clip and its sheet."""
     start, stop = float(part.start), float(part.stop)
     comparer, sheet = Comparer(compare, start, stop - start), SheetGatherer(start, stop)
-    filling_seconds = 0.0
+    cpu_seconds = 0.0
     with TrialEncoder(info, settings.encode, part.path) as trial:
 
         def encode(frames: Iterator[BlendedFrame], writer: VideoWriter) -> Iterator[BlendedFrame]:
-            nonlocal filling_seconds
-            begun = time.perf_counter()
+            nonlocal cpu_seconds
+            begun = time.process_time()
             for item in frames:
-                filling_seconds = filling_seconds or time.perf_counter() - begun
                 writer.write(comparer.combine(item.original, item.frame))
                 sheet.add(item)
                 trial.write(item.frame)
                 yield item
+            cpu_seconds = time.process_time() - begun
 
         result = run_job(
             source,
@@ -190,7 +190,7 @@ def _make(
         )
     save_png(part.sheet, sheet.draw(source.name, result.report.tracks))
     stored = stored_bytes(info, part.start, part.stop)
-    cost = cost_of(result, filling_seconds, trial, stored, sound_rate(part.path))
+    cost = cost_of(result, cpu_seconds, trial, stored, sound_rate(part.path))
     return PreviewClip(part.path, part.sheet, result.report, part.why), cost
 
 

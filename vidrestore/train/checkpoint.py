@@ -124,7 +124,7 @@ def _check_shapes(path: Path, before: dict[str, Any], now: dict[str, Any]) -> No
 
 _SHAPES = {
     "model": ("size", "channel_multiplier", "narrow", "style_dim", "n_mlp", "freeze_decoder"),
-    "discriminator": ("channel_multiplier", "narrow"),
+    "discriminator": ("channel_multiplier", "narrow", "crop"),
 }
 
 

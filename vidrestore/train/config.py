@@ -221,13 +221,21 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiscriminatorConfig:
-    """Size of the discriminator; its side is the model's."""
+    """Size of the discriminator, and what it sees."""
 
     channel_multiplier: int = 1
     narrow: float = 0.25
     """1 gives the paper's widths."""
+    crop: int = 0
+    """Side of the random part of each picture that it judges, a power of two from 8: it costs less,
+    and judges texture rather than the whole face. 0: the whole picture, as in the paper."""
 
     def __post_init__(self) -> None:
+        _require(
+            self.crop in {0, *(2**i for i in range(3, 12))},
+            "crop",
+            "0 or a power of two, 8 to 2048",
+        )
         _require(self.channel_multiplier >= 1, "channel_multiplier", "at least 1")
         _require(self.narrow > 0 and 512 * self.narrow >= 1, "narrow", "at least 1/512")
 
@@ -271,6 +279,10 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.discriminator.crop > self.model.size:
+            raise SettingsError("[discriminator] crop is larger than [model] size")
 
 
 def read_config(path: Path) -> TrainConfig:

@@ -51,8 +51,9 @@ def build_learners(config: TrainConfig, device: torch.device) -> Learners:
     """
     torch.manual_seed(config.run.seed)
     network = build_network(config.model)
+    judge = config.discriminator
     discriminator = Discriminator(
-        config.model.size, config.discriminator.channel_multiplier, config.discriminator.narrow
+        judge.crop or config.model.size, judge.channel_multiplier, judge.narrow
     )
     if config.model.init is not None:
         load_gpen_state(network, read_weights(config.model.init))
@@ -123,8 +124,8 @@ def _load_discriminator(discriminator: Discriminator, path: Path) -> None:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
     except (RuntimeError, pickle.UnpicklingError, AttributeError, TypeError, EOFError) as error:
         raise WeightsError(
-            f"{path} does not hold a discriminator of this size: its size, channel_multiplier "
-            "and narrow must be those of [discriminator]"
+            f"{path} does not hold a discriminator of this size: its size (or crop), "
+            "channel_multiplier and narrow must be those of [discriminator]"
         ) from error
 
 

@@ -24,8 +24,9 @@ from vidrestore.train.parallel import Processes
 from vidrestore.train.perceptual import PerceptualLoss, read_backbone
 
 _DTYPES = {Precision.FP32: None, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
-_CROP = 3
-"""Tells the random numbers of the perceptual crop from those of the pictures."""
+_PERCEPTUAL_CROP = 3
+_JUDGED_CROP = 4
+"""Tell the random numbers of the crops from those of the pictures."""
 
 
 class TrainingStep:
@@ -77,11 +78,11 @@ class TrainingStep:
             restored = learners.generator(damaged)
         restored = restored.float()
         told: dict[str, float] = {}
-        if is_adversarial:
-            told |= self._teach_discriminator(restored.detach(), clean)
         parts = self._picture_losses(restored, clean)
         if is_adversarial:
-            parts |= self._judged_losses(restored, clean)
+            judged = self._cropped(restored, clean, self._config.discriminator.crop, _JUDGED_CROP)
+            told |= self._teach_discriminator(judged[0].detach(), judged[1])
+            parts |= self._judged_losses(*judged)
         total = torch.stack([weight * value for weight, value in parts.values()]).sum()
         told |= {name: value.item() for name, (_, value) in parts.items()}
         self._require_finite(total.item(), "loss")
@@ -103,7 +104,7 @@ class TrainingStep:
         if loss.gradient:
             parts["gradient"] = loss.gradient, gradient_loss(restored, clean)
         if self._perceptual is not None:
-            seen, wanted = self._cropped(restored, clean)
+            seen, wanted = self._cropped(restored, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
             with self._autocast():
                 value = self._perceptual(seen, wanted)
             parts["perceptual"] = loss.perceptual_weight, value.float()
@@ -171,12 +172,14 @@ class TrainingStep:
         learners.scaler.update()
         return norm
 
-    def _cropped(self, restored: Tensor, clean: Tensor) -> tuple[Tensor, Tensor]:
-        """Cut the same random square out of both."""
-        side, crop = clean.shape[-1], self._config.loss.perceptual_crop
+    def _cropped(
+        self, restored: Tensor, clean: Tensor, crop: int, purpose: int
+    ) -> tuple[Tensor, Tensor]:
+        """Cut the same random square out of both; a ``crop`` of 0 leaves them whole."""
+        side = clean.shape[-1]
         if not 0 < crop < side:
             return restored, clean
-        rng = np.random.default_rng((self._config.run.seed, _CROP, self._learners.num_pictures))
+        rng = np.random.default_rng((self._config.run.seed, purpose, self._learners.num_pictures))
         top, left = rng.integers(0, side - crop + 1, 2).tolist()
         part = (..., slice(top, top + crop), slice(left, left + crop))
         return restored[part], clean[part]
