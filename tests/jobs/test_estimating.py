@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.synthetic import Clip, make_clip
-from vidrestore.jobs.estimating import PartCost, cost_of, estimate
+from vidrestore.jobs.estimating import Density, PartCost, cost_of, estimate
 from vidrestore.media.probe import probe
 from vidrestore.media.trial import StoredBytes
 from vidrestore.runtime.timing import StageTimes
@@ -15,8 +15,9 @@ PART = PartCost(
     wall_seconds=5.0,
     cpu_seconds=10.0,
     frame_seconds=0.01,
+    search_seconds=0.04,
     faces_seconds=0.2,
-    faces_per_frame=2.0,
+    density=Density(faces_per_frame=2.0, share_with_faces=1.0),
     num_frames=50,
     picture_bytes=1000.0,
     stored=None,
@@ -34,37 +35,43 @@ def test_each_stage_counts_by_the_frames_that_it_took_in():
     """Of 100 frames decoded 80 led up to the part; the comparison is left out."""
     times = (
         StageTimes("decode", 1.0, 0.0, 100),
+        StageTimes("detect", 0.5, 0.0, 80),
         StageTimes("restore", 4.0, 0.0, 50),
         StageTimes("steady", 3.0, 0.0, 20),
-        StageTimes("encode", 2.0, 0.0, 20),
+        StageTimes("encode", 1.5, 0.0, 20),
     )
-    report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames={"faces": 10, "written": 20})
+    frames = {"faces": 10, "with_faces": 5, "written": 20}
+    report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames=frames)
     result = SimpleNamespace(times=times, wall_seconds=4.0, report=report)
     trial = SimpleNamespace(seconds=0.8, num_frames=20, bytes_for_frame=lambda: 7.0)
     cost = cost_of(result, 5.0, trial, None, 3.0)
     half = 5.0 / 10.0  # a second in a stage was half a second of a processor
     assert cost.frame_seconds == pytest.approx(half * (1 / 100 + 0.8 / 20))
-    assert cost.faces_seconds == pytest.approx(half * (4 / 100 + 3 / 50))
-    assert (cost.wall_seconds, cost.cpu_seconds, cost.faces_per_frame) == (4, 5, 0.5)
+    assert cost.search_seconds == pytest.approx(half * 0.5 / 100)
+    assert cost.faces_seconds == pytest.approx(half * (4 / 80 + 3 / 50))
+    assert (cost.wall_seconds, cost.cpu_seconds) == (4, 5)
+    assert cost.density == Density(faces_per_frame=0.5, share_with_faces=0.25)
     assert (cost.picture_bytes, cost.other_bytes, cost.num_frames) == (7, 3, 20)
 
 
 def test_starting_counts_once_and_as_many_cores_work_as_in_the_parts(info):
     made = estimate([PART, PART, PART], info, 1000, None, "why")
-    assert made.seconds == pytest.approx(2 + 1000 * (0.01 + 0.2) / 2)
+    assert made.seconds == pytest.approx(2 + 1000 * (0.01 + 0.04 + 0.2) / 2)
     assert made.basis == "why"
     lone = dataclasses.replace(PART, wall_seconds=10.0)
-    assert estimate([lone], info, 1000, None, "").seconds == pytest.approx(2 + 1000 * 0.21)
+    assert estimate([lone], info, 1000, None, "").seconds == pytest.approx(2 + 1000 * 0.25)
 
 
 def test_the_faces_of_the_film_count_where_they_are_known(info):
-    few = estimate([PART], info, 1000, 0.5, "")
-    assert few.seconds == pytest.approx(2 + 1000 * (0.01 + 0.2 * 0.5 / 2) / 2)
-    crowd = dataclasses.replace(PART, faces_seconds=0.4, faces_per_frame=6.0)
-    both = estimate([PART, crowd], info, 1000, 1.0, "")
-    assert both.seconds == pytest.approx(2 + 1000 * (0.01 + 0.3 / 4) / 2)
-    faceless = dataclasses.replace(PART, faces_seconds=0.0, faces_per_frame=0.0)
-    assert estimate([faceless], info, 1000, 0.5, "").seconds == pytest.approx(2 + 1000 * 0.01 / 2)
+    few = estimate([PART], info, 1000, Density(0.5, 0.4), "")
+    assert few.seconds == pytest.approx(2 + 1000 * (0.01 + 0.04 * 0.4 + 0.2 * 0.5 / 2) / 2)
+    crowd = dataclasses.replace(PART, faces_seconds=0.4, density=Density(6.0, 1.0))
+    both = estimate([PART, crowd], info, 1000, Density(1.0, 1.0), "")
+    assert both.seconds == pytest.approx(2 + 1000 * (0.01 + 0.04 + 0.3 / 4) / 2)
+    faceless = dataclasses.replace(PART, faces_seconds=0.0, density=Density(0.0, 0.0))
+    assert estimate([faceless], info, 1000, Density(0.5, 0.5), "").seconds == pytest.approx(
+        2 + 1000 * (0.01 + 0.04) / 2
+    )
 
 
 def test_there_is_no_estimate_for_a_film_of_unknown_length(info):

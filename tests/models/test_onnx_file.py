@@ -8,14 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import skip_or_fail
 from tests.models.test_restorers import SIZE, random_crops, tiny_network, torch_restorer
 from vidrestore.errors import DeviceError, OutputError
 from vidrestore.models import onnx_file
 from vidrestore.models.gpen_folded import FoldedGpen
 from vidrestore.models.onnx_file import OnnxFile, export_onnx
 
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
+try:
+    import onnx
+    import onnxruntime
+except ImportError:
+    skip_or_fail("onnx", "onnx or onnxruntime is not installed (they come with 'vidrestore[dev]')")
 
 
 @pytest.fixture(scope="module")

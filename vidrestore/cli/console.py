@@ -84,6 +84,7 @@ class ProgressBar:
         self._is_quiet = is_quiet
         self._bar: tqdm[Any] | None = None
         self._started = self._said = 0.0
+        self._num_done = 0
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -98,10 +99,15 @@ class ProgressBar:
             self._bar.close()
 
     def __call__(self, progress: Progress) -> None:
-        """Take the state of the run."""
+        """Take the state of the run; where it begins anew, so does the bar."""
         if self._is_quiet:
             return
-        if not self._started:
+        is_new_run = progress.num_frames_done < self._num_done
+        self._num_done = progress.num_frames_done
+        if is_new_run and self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if is_new_run or not self._started:
             self._started = self._said = time.monotonic()
         if sys.stderr.isatty():
             bar = self._bar = self._bar or tqdm(

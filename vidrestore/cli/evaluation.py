@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from vidrestore.cli.console import complain, say, talking
-from vidrestore.cli.options import EXPERT, MAIN, OUTPUT, TalkOptions
+from vidrestore.cli.options import MAIN, OUTPUT, AllowUnverified, TalkOptions, WeightsDir
 from vidrestore.errors import OutputError, SettingsError
 from vidrestore.settings import ModelSettings
 
@@ -50,15 +50,8 @@ def evaluate(
     sheet: Annotated[
         Path | None, Parameter(group=OUTPUT, help="Write a contact sheet (PNG) of 64 faces.")
     ] = None,
-    weights_dir: Annotated[
-        Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
-    ] = None,
-    allow_unverified: Annotated[
-        bool,
-        Parameter(
-            group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
-        ),
-    ] = False,
+    weights_dir: WeightsDir = None,
+    allow_unverified: AllowUnverified = False,
     talk: TalkOptions | None = None,
 ) -> int:
     """Measure models on degraded pictures of faces."""

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from vidrestore.cli.console import say, talking
-from vidrestore.cli.options import EXPERT, OUTPUT, TalkOptions
+from vidrestore.cli.options import OUTPUT, AllowUnverified, TalkOptions, WeightsDir
 from vidrestore.settings import ModelSettings
 
 
@@ -21,15 +21,8 @@ def export(
         bool,
         Parameter(group=OUTPUT, negative="", show_default=False, help="Replace an existing file."),
     ] = False,
-    weights_dir: Annotated[
-        Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
-    ] = None,
-    allow_unverified: Annotated[
-        bool,
-        Parameter(
-            group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
-        ),
-    ] = False,
+    weights_dir: WeightsDir = None,
+    allow_unverified: AllowUnverified = False,
     talk: TalkOptions | None = None,
 ) -> int:
     """Write a restoring model as ONNX, for other programs.

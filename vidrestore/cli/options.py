@@ -40,6 +40,16 @@ MAIN = Group("Options", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
 EXPERT = Group("Expert", sort_key=3)
 
+WeightsDir = Annotated[
+    Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
+]
+AllowUnverified = Annotated[
+    bool,
+    Parameter(
+        group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
+    ),
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True)
@@ -72,15 +82,8 @@ class ModelOptions:
     detector: Annotated[str, Parameter(group=EXPERT, help="Face detector, or auto.")] = (
         _DEFAULT.model.detector
     )
-    weights_dir: Annotated[
-        Path | None, Parameter(group=EXPERT, help="Folder to look for weights first.")
-    ] = None
-    allow_unverified: Annotated[
-        bool,
-        Parameter(
-            group=EXPERT, negative="", show_default=False, help="Load weights of unknown SHA-256."
-        ),
-    ] = _DEFAULT.model.allow_unverified
+    weights_dir: WeightsDir = None
+    allow_unverified: AllowUnverified = _DEFAULT.model.allow_unverified
     device: Annotated[str, Parameter(group=EXPERT, help="auto, cpu, cuda, cuda:N or mps.")] = (
         _DEFAULT.model.device
     )

@@ -10,6 +10,8 @@ from vidrestore.jobs.restore import JobResult
 from vidrestore.media.probe import SourceInfo
 from vidrestore.media.trial import StoredBytes, TrialEncoder
 
+SEARCH_STAGES = frozenset({"detect", "track"})
+"""Stages that have little to do where there are no faces, and hardly more where there are many."""
 FACE_STAGES = frozenset({"align", "restore", "steady", "blend"})
 """Stages whose work grows with the faces; that of the others grows with the frames."""
 
@@ -26,6 +28,15 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Density:
+    """How full of faces a film, or a part of it, is."""
+
+    faces_per_frame: float
+    share_with_faces: float
+    """Of the frames."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartCost:
     """What a part of the film took.
 
@@ -39,10 +50,12 @@ class PartCost:
     cpu_seconds: float
     """Of the whole process in that time."""
     frame_seconds: float
-    """Work on a frame, without its faces."""
+    """Work on a frame whatever is in it."""
+    search_seconds: float
+    """Work on finding and following the faces of a frame."""
     faces_seconds: float
     """Work on the faces of a frame."""
-    faces_per_frame: float
+    density: Density
     num_frames: int
     picture_bytes: float
     """What a frame takes, coded as in a run."""
@@ -73,7 +86,7 @@ def cost_of(
     # processor time cannot be told apart by stage: each has its share of the whole
     cpu_share = cpu_seconds / busy_seconds if busy_seconds else 0.0
     for_frame = trial.seconds / max(1, trial.num_frames)
-    for_faces = 0.0
+    for_search = for_faces = 0.0
     num_taken = None
     for stage in result.times:
         if stage.name == "encode":
@@ -82,6 +95,8 @@ def cost_of(
         for_one = stage.busy_seconds / max(1, num_taken or stage.num_items)
         if stage.name in FACE_STAGES:
             for_faces += for_one
+        elif stage.name in SEARCH_STAGES:
+            for_search += for_one
         else:
             for_frame += for_one
         num_taken = stage.num_items
@@ -90,8 +105,12 @@ def cost_of(
         wall_seconds=result.wall_seconds,
         cpu_seconds=cpu_seconds,
         frame_seconds=for_frame * cpu_share,
+        search_seconds=for_search * cpu_share,
         faces_seconds=for_faces * cpu_share,
-        faces_per_frame=frames["faces"] / max(1, frames["written"]),
+        density=Density(
+            frames["faces"] / max(1, frames["written"]),
+            frames["with_faces"] / max(1, frames["written"]),
+        ),
         num_frames=frames["written"],
         picture_bytes=trial.bytes_for_frame(),
         stored=stored,
@@ -103,19 +122,20 @@ def estimate(
     parts: Sequence[PartCost],
     info: SourceInfo,
     num_frames: int | None,
-    faces_per_frame: float | None,
+    density: Density | None,
     basis: str,
 ) -> Estimate | None:
     """Estimate a run on the whole film.
 
     The time is what starting takes, and for each frame the work on it and on its faces, as many as
-    the film has on the average, done by as many cores as were busy in the parts.
+    the film has on the average, done by as many cores as were busy in the parts. The parts were
+    chosen for their faces: what grows with those is scaled from the parts to the film.
 
     Args:
         parts: What parts of the film took.
         info: The film.
         num_frames: How many frames it has; None where the file does not tell.
-        faces_per_frame: Of the whole film, if that is known; None takes that of the parts.
+        density: Of the whole film, if that is known; None takes that of the parts.
         basis: What this rests on.
 
     Returns:
@@ -130,11 +150,14 @@ def estimate(
         """Average over the frames of all parts."""
         return sum(v * p.num_frames for v, p in zip(values, parts, strict=True)) / max(1, total)
 
+    for_search = mean([part.search_seconds for part in parts])
     for_faces = mean([part.faces_seconds for part in parts])
-    faces_in_parts = mean([part.faces_per_frame for part in parts])
-    if faces_per_frame is not None and faces_in_parts > 0:
-        for_faces *= faces_per_frame / faces_in_parts
-    one_frame = mean([part.frame_seconds for part in parts]) + for_faces
+    faces_in_parts = mean([part.density.faces_per_frame for part in parts])
+    share_of_parts = mean([part.density.share_with_faces for part in parts])
+    if density is not None and share_of_parts > 0:
+        for_search *= density.share_with_faces / share_of_parts
+        for_faces *= density.faces_per_frame / faces_in_parts
+    one_frame = mean([part.frame_seconds for part in parts]) + for_search + for_faces
     busy_cores = cpu_seconds / sum(part.wall_seconds for part in parts)
     startup = sum(part.startup_seconds for part in parts) / len(parts)
     seconds = startup + one_frame * num_frames / busy_cores

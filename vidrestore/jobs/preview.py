@@ -14,7 +14,7 @@ from vidrestore.contracts import BlendedFrame
 from vidrestore.jobs.compare import Comparer
 from vidrestore.jobs.contact_sheet import SheetGatherer
 from vidrestore.jobs.drawing import clock_time, save_png
-from vidrestore.jobs.estimating import Estimate, PartCost, cost_of, estimate
+from vidrestore.jobs.estimating import Density, Estimate, PartCost, cost_of, estimate
 from vidrestore.jobs.moments import NUM_PLACES, Look, look_through
 from vidrestore.jobs.networks import choose_models, loaded_detector
 from vidrestore.jobs.preview_parts import Part, asked_part, telling_parts
@@ -130,8 +130,8 @@ def preview_video(
         clips.append(clip)
         costs.append(cost)
         progress.next_part()
-    faces_per_frame, basis = _density(look, settings)
-    return Preview(tuple(clips), estimate(costs, info, num_frames, faces_per_frame, basis))
+    density, basis = _density(look, settings)
+    return Preview(tuple(clips), estimate(costs, info, num_frames, density, basis))
 
 
 def _look(reader: VideoReader, settings: RestoreSettings) -> Look | None:
@@ -194,13 +194,14 @@ def _make(
     return PreviewClip(part.path, part.sheet, result.report, part.why), cost
 
 
-def _density(look: Look | None, settings: RestoreSettings) -> tuple[float | None, str]:
-    """Return the faces that are restored in a picture of the film, and what is known of it."""
+def _density(look: Look | None, settings: RestoreSettings) -> tuple[Density | None, str]:
+    """Return how many faces are restored in a picture of the film, and what that rests on."""
     choice = settings.blend.faces
     if look is None or not look.places or isinstance(choice, tuple):
         return None, "if all of it is like this part"
-    density = look.faces_per_frame(1 if choice is FaceChoice.LARGEST else None)
-    return density, f"{density:.1f} faces in a picture, by a look at {len(look.places)} places"
+    faces = look.faces_per_frame(1 if choice is FaceChoice.LARGEST else None)
+    basis = f"{faces:.1f} faces in a picture, by a look at {len(look.places)} places"
+    return Density(faces, look.faces_per_frame(1)), basis
 
 
 class _Progress:
