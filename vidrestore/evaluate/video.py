@@ -26,6 +26,7 @@ from vidrestore.evaluate.film_faces import (
 )
 from vidrestore.evaluate.landmark_paths import PathMeasures, Sight, measure_paths
 from vidrestore.evaluate.steadiness import FaceMoment, Film, FilmSide, SideMeasures
+from vidrestore.jobs.networks import cache_dir
 from vidrestore.media.read import VideoReader
 from vidrestore.models import identity
 from vidrestore.models.identity import DlibIdentity
@@ -103,7 +104,7 @@ def evaluate_film(
         shift = 0.0 if report is None else report.start_seconds
         faced = stack.enter_context(closing(found))  # type: ignore[type-var]
         films = [stack.enter_context(closing(reader.frames())) for reader in sources[1:]]
-        metric = DlibIdentity.installed()
+        metric = DlibIdentity.installed(cache_dir())
         measuring = _Measuring(len(sources), metric, _stride(sources[1]), true_landmarks)
         for frames in _in_step(faced, films, shift, sources):
             measuring.add(*frames)

@@ -144,7 +144,7 @@ def load_embedder() -> tuple[DlibIdentity | None, str]:
         It, or None, and what was decided.
     """
     try:
-        embedder = DlibIdentity.installed()
+        embedder = DlibIdentity.installed(cache_dir())
     except (WeightsCorruptError, DeviceError) as error:
         logger.warning("faces are told apart without an embedding: %s", error)
         return None, "identity by geometry and structure (the embedding installed is not usable)"

@@ -19,7 +19,7 @@ from torch.nn import functional
 from vidrestore.errors import WeightsError
 from vidrestore.models.registry import landmark_template
 from vidrestore.train.config import Content, ModelConfig
-from vidrestore.train.dlib_network import DlibIdentityLoss, installed_network
+from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network
 
 _DLIB = "dlib"
 _IDENTITY_SIDE = 112
