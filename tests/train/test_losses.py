@@ -9,6 +9,7 @@ from vidrestore.train.losses import (
     IdentityLoss,
     adversarial_loss,
     content_loss,
+    detail_loss,
     discriminator_loss,
     feature_loss,
     gradient_loss,
@@ -28,6 +29,22 @@ def test_gradient_loss_sees_edges_and_no_offset():
     assert gradient_loss(ramp + 5, ramp).item() == pytest.approx(0.0)
     assert gradient_loss(ramp, torch.zeros_like(ramp)).item() == pytest.approx(1.0)
     assert gradient_loss(ramp.mT, torch.zeros_like(ramp)).item() == pytest.approx(1.0)
+
+
+def test_detail_loss_sees_how_much_detail_there_is_and_not_where():
+    grain = torch.randn(1, 1, 66, 66, generator=torch.Generator().manual_seed(0))
+    detailed = grain.expand(1, 3, -1, -1).contiguous()
+    shifted = torch.roll(detailed, 1, dims=3)
+    assert detail_loss(detailed, detailed).item() == 0
+    assert detail_loss(shifted, detailed) < 0.1 * functional.l1_loss(shifted, detailed)
+    assert detail_loss(detailed + 0.3, detailed).item() == pytest.approx(0, abs=1e-5)
+    soft = functional.avg_pool2d(detailed, 3, stride=1, padding=1)
+    half = detail_loss(0.5 * detailed, detailed).item()
+    assert half == pytest.approx(detail_loss(0 * detailed, detailed).item() / 2, rel=0.01)
+    learnt = soft.clone().requires_grad_()
+    detail_loss(learnt, detailed).backward()
+    assert learnt.grad is not None
+    assert detail_loss(learnt - 0.1 * learnt.grad.sign(), detailed) < detail_loss(soft, detailed)
 
 
 def test_adversarial_losses_pull_against_each_other():

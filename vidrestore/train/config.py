@@ -140,6 +140,8 @@ class LossConfig:
     content_weight: float = 1.0
     gradient: float = 0.0
     """L1 of the differences between neighbouring pixels."""
+    detail: float = 0.0
+    """L1 of the strength of fine detail in each window of 16 pixels."""
     start_step: int = 0
     """First step with a discriminator; before it the generator learns from pictures alone."""
     ramp_steps: int = 0
@@ -159,7 +161,7 @@ class LossConfig:
     identity_weight: float = 0.0
 
     def __post_init__(self) -> None:
-        names = ("content_weight", "gradient", "adversarial", "feature", "r1")
+        names = ("content_weight", "gradient", "detail", "adversarial", "feature", "r1")
         for name in (
             *names,
             "perceptual_weight",

@@ -16,8 +16,8 @@ from vidrestore.errors import OutputError
 
 COLUMNS = (
     "step", "pictures", "hours", "pictures_per_second", "learning_rate", "content", "gradient",
-    "perceptual", "identity", "adversarial", "feature", "gradient_norm", "discriminator", "r1",
-    "real_logits", "fake_logits",
+    "detail", "perceptual", "identity", "adversarial", "feature", "gradient_norm", "discriminator",
+    "r1", "real_logits", "fake_logits",
 )  # fmt: skip
 """Of the table; a loss that does not take part is left empty."""
 

@@ -13,6 +13,7 @@ from vidrestore.train.config import Backbone, Precision, TrainConfig
 from vidrestore.train.losses import (
     adversarial_loss,
     content_loss,
+    detail_loss,
     discriminator_loss,
     feature_loss,
     gradient_loss,
@@ -103,6 +104,8 @@ class TrainingStep:
             parts["content"] = loss.content_weight, value
         if loss.gradient:
             parts["gradient"] = loss.gradient, gradient_loss(restored, clean)
+        if loss.detail:
+            parts["detail"] = loss.detail, detail_loss(restored, clean)
         if self._perceptual is not None:
             seen, wanted = self._cropped(restored, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
             with self._autocast():
