@@ -173,7 +173,9 @@ def restoring(
         )
         detected = ahead(clock.measure("detect", detect, decoded), "detect")
         tracked = clock.measure("track", track, detected)
-        aligned = ahead(clock.measure("align", align, tracked), "align")
+        aligned = ahead(
+            clock.measure("align", align, tracked, lambda frame: len(frame.faces)), "align"
+        )
         restored = ahead(clock.measure("restore", restore, aligned), "restore")
         steadied = ahead(clock.measure("steady", steady, restored), "steady")
         if settings.background.is_off and not settings.read.denoise:

@@ -36,21 +36,21 @@ def test_each_stage_counts_by_the_frames_that_it_took_in():
     times = (
         StageTimes("decode", 1.0, 0.0, 100),
         StageTimes("detect", 0.5, 0.0, 80),
-        StageTimes("restore", 4.0, 0.0, 50),
+        StageTimes("align", 1.0, 0.0, 50, num_faces=25, num_with_faces=20),
+        StageTimes("restore", 3.0, 0.0, 50),
         StageTimes("steady", 3.0, 0.0, 20),
         StageTimes("encode", 1.5, 0.0, 20),
     )
-    frames = {"faces": 10, "with_faces": 5, "written": 20}
-    report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames=frames)
+    report = SimpleNamespace(timings={"startup_seconds": 2.0}, frames={"written": 20})
     result = SimpleNamespace(times=times, wall_seconds=4.0, report=report)
     trial = SimpleNamespace(seconds=0.8, num_frames=20, bytes_for_frame=lambda: 7.0)
     cost = cost_of(result, 5.0, trial, None, 3.0)
     half = 5.0 / 10.0  # a second in a stage was half a second of a processor
     assert cost.frame_seconds == pytest.approx(half * (1 / 100 + 0.8 / 20))
     assert cost.search_seconds == pytest.approx(half * 0.5 / 100)
-    assert cost.faces_seconds == pytest.approx(half * (4 / 80 + 3 / 50))
+    assert cost.faces_seconds == pytest.approx(half * (1 / 80 + 3 / 50 + 3 / 50))
     assert (cost.wall_seconds, cost.cpu_seconds) == (4, 5)
-    assert cost.density == Density(faces_per_frame=0.5, share_with_faces=0.25)
+    assert cost.density == Density(faces_per_frame=0.5, share_with_faces=0.4)
     assert (cost.picture_bytes, cost.other_bytes, cost.num_frames) == (7, 3, 20)
 
 

@@ -1,4 +1,5 @@
 from contextlib import closing
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from types import SimpleNamespace
@@ -76,6 +77,14 @@ def test_the_density_of_faces_is_that_of_all_places():
     assert Look(()).faces_per_frame(None) == 0
 
 
+def test_a_doubtful_face_counts_half():
+    look = Look(
+        (place(1), replace(place(2, 50.0), num_doubtful=2), replace(place(3), num_doubtful=1))
+    )
+    assert look.faces_per_frame(None) == pytest.approx(2.5 / 3)
+    assert look.faces_per_frame(1) == pytest.approx(1.5 / 3)
+
+
 def looking(film, find):
     detector = FakeDetector(find)
     with VideoReader(film) as reader:
@@ -101,7 +110,14 @@ def test_the_look_is_spread_over_the_film(tmp_path):
 def test_faces_too_small_for_a_run_do_not_count(tmp_path):
     film = make_clip(tmp_path / "in.mp4", Clip())
     look, _ = looking(film, lambda image: (observation(landmarks_at(80, 48, 4)),))
-    assert {p.widths_px for p in look.places} == {()}
+    assert {(p.widths_px, p.num_doubtful) for p in look.places} == {((), 0)}
+
+
+@pytest.mark.parametrize(("score", "sure", "doubtful"), [(0.61, 1, 0), (0.59, 0, 1), (0.29, 0, 0)])
+def test_what_is_not_sure_is_doubtful_or_nothing(tmp_path, score, sure, doubtful):
+    film = make_clip(tmp_path / "in.mp4", Clip())
+    look, _ = looking(film, lambda image: (observation(landmarks_at(80, 48, 12), score=score),))
+    assert {(len(p.widths_px), p.num_doubtful) for p in look.places} == {(sure, doubtful)}
 
 
 def test_a_face_turned_away_is_not_the_worst(tmp_path):

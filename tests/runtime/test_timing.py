@@ -314,3 +314,10 @@ def test_peak_memory_without_a_status_page_is_in_the_platforms_unit(
 def test_peak_memory_is_unknown_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert peak_memory_bytes() is None
+
+
+def test_faces_are_counted_where_they_are_asked_for():
+    clock = StageClock()
+    list(clock.measure("align", iter, iter([0, 2, 1]), lambda faces: faces))
+    list(clock.measure("blend", iter, iter([5])))
+    assert [(t.num_faces, t.num_with_faces) for t in clock.times()] == [(3, 2), (0, 0)]

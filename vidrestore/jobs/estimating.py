@@ -88,6 +88,7 @@ def cost_of(
     for_frame = trial.seconds / max(1, trial.num_frames)
     for_search = for_faces = 0.0
     num_taken = None
+    density = Density(0.0, 0.0)
     for stage in result.times:
         if stage.name == "encode":
             continue
@@ -100,6 +101,9 @@ def cost_of(
         else:
             for_frame += for_one
         num_taken = stage.num_items
+        if stage.name == "align" and num_taken:
+            # of all frames that were worked on, those that lead up to the part among them
+            density = Density(stage.num_faces / num_taken, stage.num_with_faces / num_taken)
     return PartCost(
         startup_seconds=float(result.report.timings["startup_seconds"]),
         wall_seconds=result.wall_seconds,
@@ -107,10 +111,7 @@ def cost_of(
         frame_seconds=for_frame * cpu_share,
         search_seconds=for_search * cpu_share,
         faces_seconds=for_faces * cpu_share,
-        density=Density(
-            frames["faces"] / max(1, frames["written"]),
-            frames["with_faces"] / max(1, frames["written"]),
-        ),
+        density=density,
         num_frames=frames["written"],
         picture_bytes=trial.bytes_for_frame(),
         stored=stored,

@@ -5,6 +5,7 @@ The search is bounded in places and in time; nothing is restored.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -39,12 +40,14 @@ class Place:
     seconds: Fraction
     """When the picture is shown, exactly."""
     widths_px: tuple[float, ...]
-    """Widths of the faces that a run would follow, display pixels, largest first."""
+    """Widths of the faces that are sure, display pixels, largest first."""
     worst: float | None
     """How well the worst face that would be restored can be made out: grows with its size and
     sharpness; None if there is none."""
     worst_px: float = 0.0
     """Width of that face."""
+    num_doubtful: int = 0
+    """Faces that are not sure: a run follows them where it has seen them surely before or after."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +60,12 @@ class Look:
     """It took too long, and places were given up."""
 
     def faces_per_frame(self, most: int | None) -> float:
-        """Return the mean number of faces in a picture, of which at most ``most`` count."""
-        counts = [len(place.widths_px) for place in self.places]
+        """Estimate the mean number of faces followed in a picture, of which ``most`` count.
+
+        A doubtful one counts half: of three films that were restored, 0.53, 0.0 and 0.4 of them
+        were followed.
+        """
+        counts = [len(place.widths_px) + place.num_doubtful / 2 for place in self.places]
         limited = [count if most is None else min(most, count) for count in counts]
         return sum(limited) / len(limited) if limited else 0.0
 
@@ -94,7 +101,7 @@ def look_through(reader: VideoReader, detector: FaceDetector, settings: DetectSe
         if seconds not in found:
             (seen,) = detector.detect([upright_view(frame, settings.max_side)])
             shown = [to_display(o, frame, settings.max_side) for o in seen]
-            found[seconds] = _place(seconds, frame, [o for o in shown if is_believed(o, settings)])
+            found[seconds] = _place(seconds, frame, shown, settings)
         if time.monotonic() - begun > LONGEST_LOOK_SECONDS:
             is_cut_short = True
             break
@@ -141,14 +148,20 @@ def _reason(name: str, place: Place) -> str:
     return f"a face that is hard to make out: {place.worst_px:.0f} px wide at {moment}"
 
 
-def _place(seconds: Fraction, frame: Frame, faces: Sequence[FaceObservation]) -> Place:
+def _place(
+    seconds: Fraction, frame: Frame, seen: Sequence[FaceObservation], settings: DetectSettings
+) -> Place:
+    lenient = dataclasses.replace(settings, threshold=settings.doubtful)
+    faces = [o for o in seen if is_believed(o, settings)]
+    num_doubtful = sum(is_believed(o, lenient) for o in seen) - len(faces)
     widths = sorted((float(o.box_xyxy[2] - o.box_xyxy[0]) for o in faces), reverse=True)
     worst = min(
         (k for o in faces if (k := _legibility(frame, o)) is not None),
         key=lambda found: found[0],
         default=None,
     )
-    return Place(seconds, tuple(widths), *((None,) if worst is None else worst))
+    quality, width = worst or (None, 0.0)
+    return Place(seconds, tuple(widths), quality, width, num_doubtful)
 
 
 def _legibility(frame: Frame, face: FaceObservation) -> tuple[float, float] | None:

@@ -32,6 +32,10 @@ class StageTimes:
     the input worked; behind ``buffered`` it is the time this thread had nothing to do."""
     num_items: int
     """Items the stage gave out."""
+    num_faces: int = 0
+    """Faces in them, where they are counted."""
+    num_with_faces: int = 0
+    """Items with at least one face."""
 
 
 class StageClock:
@@ -67,10 +71,14 @@ class StageClock:
         Raises:
             ValueError: A stage of this name is measured already.
         """
-        return _Output(items, None, self._add(name), self._now)
+        return _Output(items, None, self._add(name), self._now, None)
 
     def measure(
-        self, name: str, stage: Callable[[Iterator[In]], Iterator[Out]], items: Iterator[In]
+        self,
+        name: str,
+        stage: Callable[[Iterator[In]], Iterator[Out]],
+        items: Iterator[In],
+        count_faces: Callable[[Out], int] | None = None,
     ) -> Iterator[Out]:
         """Build a stage on its input and measure it.
 
@@ -81,6 +89,7 @@ class StageClock:
             stage: Makes the stage's output from its input, e.g.
                 ``lambda frames: detect_faces(frames, detector)``.
             items: The input.
+            count_faces: Says how many faces an item of the output has; None: they do not count.
 
         Returns:
             What ``stage`` returned, item for item. It is an iterator for one thread.
@@ -90,7 +99,7 @@ class StageClock:
         """
         tally = self._add(name)
         source = _Input(items, tally, self._now)
-        return _Output(stage(source), source, tally, self._now)
+        return _Output(stage(source), source, tally, self._now, count_faces)
 
     @contextmanager
     def busy(self, name: str) -> Iterator[None]:
@@ -108,7 +117,14 @@ class StageClock:
     def times(self) -> tuple[StageTimes, ...]:
         """Return what each stage did so far, in the order in which the stages were added."""
         return tuple(
-            StageTimes(name, max(0.0, tally.inside - tally.waiting), tally.waiting, tally.num_items)
+            StageTimes(
+                name,
+                max(0.0, tally.inside - tally.waiting),
+                tally.waiting,
+                tally.num_items,
+                tally.num_faces,
+                tally.num_with_faces,
+            )
             for name, tally in tuple(self._tallies.items())
         )
 
@@ -122,12 +138,12 @@ class StageClock:
 class _Tally:
     """Running sums of one stage, in seconds: all its time, and the part spent in its input."""
 
-    __slots__ = ("inside", "num_items", "waiting")
+    __slots__ = ("inside", "num_faces", "num_items", "num_with_faces", "waiting")
 
     def __init__(self) -> None:
         self.inside = 0.0
         self.waiting = 0.0
-        self.num_items = 0
+        self.num_items = self.num_faces = self.num_with_faces = 0
 
 
 # The wrappers below are classes, not generators: a generator would hold on to its last item while
@@ -160,8 +176,10 @@ class _Output(Iterator[Out]):
         source: _Input[Any] | None,
         tally: _Tally,
         now: Callable[[], float],
+        count_faces: Callable[[Out], int] | None,
     ) -> None:
         self._items, self._source, self._tally, self._now = items, source, tally, now
+        self._count_faces = count_faces
 
     def __next__(self) -> Out:
         tally = self._tally
@@ -171,6 +189,10 @@ class _Output(Iterator[Out]):
         finally:
             tally.inside += self._now() - start
         tally.num_items += 1
+        if self._count_faces is not None:
+            num_faces = self._count_faces(item)
+            tally.num_faces += num_faces
+            tally.num_with_faces += num_faces > 0
         return item
 
     def close(self) -> None:
