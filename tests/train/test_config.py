@@ -51,6 +51,9 @@ def test_the_gpu_config_has_the_papers_values():
         ("[loss]\nperceptual = 'vgg'", "perceptual_weight above 0"),
         ("[loss]\nidentity_weight = 1", "[loss] identity"),
         ("[loss]\ncontent_weight = 0", "[loss] content_weight"),
+        ("[loss]\ndetail = -1", "[loss] detail"),
+        ("[discriminator]\ncrop = 100", "[discriminator] crop: use 0 or a power of two"),
+        ("[model]\nsize = 64\n[discriminator]\ncrop = 128", "crop is larger than [model] size"),
         ("[run\n", "is no TOML file"),
     ],
 )
