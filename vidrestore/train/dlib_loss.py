@@ -18,11 +18,14 @@ from vidrestore.models.dlib_file import read_weights
 from vidrestore.models.dlib_network import DlibNetwork
 from vidrestore.models.identity import CHIP_LANDMARKS, CHIP_SIZE, weights_file
 
+_LUMA = (0.299, 0.587, 0.114)
+
 
 class DlibIdentityLoss(nn.Module):
-    """Squared distance between the embeddings of two faces.
+    """Squared distance between the embeddings of two faces; their colour is taken for the same.
 
-    Squared, because its gradient is then largest for the faces that are least themselves.
+    Squared, because its gradient is then largest for the faces that are least themselves. Without
+    colour, because a network can make the distance smaller by painting eyes blue.
 
     Args:
         network: The embedding.
@@ -39,12 +42,13 @@ class DlibIdentityLoss(nn.Module):
         """Return the mean over the faces.
 
         Args:
-            picture: Shape (N, 3, S, S), RGB in [-1, 1]; gradients go here alone.
-            target: Who it should be, same shape.
+            picture: Shape (N, 3, S, S), RGB in [-1, 1]; gradients go to its luma alone.
+            target: Who it should be, same shape; gives the colour of both.
         """
         with torch.no_grad():
             wanted = self.embed(target)
-        return (self.embed(picture) - wanted).square().sum(dim=1).mean()
+        seen = target.detach() + luma(picture - target.detach())
+        return (self.embed(seen) - wanted).square().sum(dim=1).mean()
 
     def embed(self, picture: Tensor) -> Tensor:
         """Return the embeddings, shape (N, 128), of pictures like those of ``forward``."""
@@ -86,6 +90,11 @@ class FaceChip(nn.Module):
             picture = functional.conv2d(picture, across.mT, groups=3)
         grid = self.get_buffer("grid").expand(len(picture), -1, -1, -1)
         return functional.grid_sample(picture, grid, padding_mode="reflection", align_corners=True)
+
+
+def luma(picture: Tensor) -> Tensor:
+    """Return the luma (ITU-R BT.601), shape (N, 1, H, W), of RGB pictures (N, 3, H, W)."""
+    return (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
 def _low_pass(shrink: float) -> Tensor:

@@ -19,11 +19,10 @@ from torch.nn import functional
 from vidrestore.errors import WeightsError
 from vidrestore.models.registry import landmark_template
 from vidrestore.train.config import Content, ModelConfig
-from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network
+from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network, luma
 
 _DLIB = "dlib"
 _IDENTITY_SIDE = 112
-_LUMA = (0.299, 0.587, 0.114)
 _LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 _WINDOW = 16
 
@@ -54,8 +53,7 @@ def detail_loss(picture: Tensor, target: Tensor) -> Tensor:
 
 
 def _detail(picture: Tensor) -> Tensor:
-    luma = (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-    laplacian = functional.conv2d(luma, picture.new_tensor(_LAPLACIAN)[None, None])
+    laplacian = functional.conv2d(luma(picture), picture.new_tensor(_LAPLACIAN)[None, None])
     return (functional.avg_pool2d(laplacian.square(), _WINDOW) + 1e-6).sqrt()
 
 
