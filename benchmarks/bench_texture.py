@@ -94,7 +94,7 @@ def _measure(faces: Sequence[RestoredFace]) -> dict[str, Any]:
     seen = [np.asarray(cv2.GaussianBlur(film, (0, 0), 2), np.uint8) for film in films]
     fields = [MotionField(a, b) for a, b in pairwise(seen)]
     base, film_error = _flicker(drawn, fields), _flicker(films, fields)
-    links = TextureFilter(films[0].shape)
+    links = TextureFilter(films[0].shape, max(_REACHES))
     started = time.thread_time()
     for earlier, later in pairwise(textures):
         links.link(earlier, later)

@@ -34,7 +34,8 @@ REACH = 2
 """Crops to each side that are averaged."""
 
 Flow = npt.NDArray[np.float32]
-"""Shape (H, W, 2): for each pixel the step, x and y in pixels, to its place in another crop."""
+"""Shape (H, W, 2): for each pixel the step, x and y in pixels, to its place in another crop; or
+the place itself."""
 
 _GUIDE_SIGMA = 1.5
 """Low-pass of the guide, in pixels: less noise to follow and to compare."""
@@ -42,18 +43,27 @@ _GATE_WIDTH = 12.0
 """Width τ of the gate in standard deviations of the guide's noise."""
 _LEAST_GATE, _WIDEST_GATE = 2.0, 24.0
 """Bounds of τ in levels of 0..255; the first is added to it."""
+_SOME = np.s_[::4, ::4]
+"""Every sixteenth pixel: for a median as good as all, and much faster."""
 _MEDIAN_TO_STD = 1.4826
 """Standard deviation of a normal distribution over its median absolute value."""
 
 
 @dataclass(slots=True, eq=False)
 class Texture:
-    """The luma of one face in one picture, as filmed and as restored; arrays (H, W) float32."""
+    """The luma of one face in one picture, as filmed and as restored; arrays float32.
+
+    What says where the face moved and where it changed is smooth, and is kept in half size.
+    """
 
     film: FloatPlane
+    """(H, W)."""
+    detail: FloatPlane
+    """(H, W): what a low-pass takes away from the film."""
     guide: FloatPlane
-    """The film, low-passed."""
+    """(H/2, W/2): the film, low-passed."""
     restored: FloatPlane
+    """(H, W)."""
     to_previous: Flow | None = None
     to_next: Flow | None = None
     noise: float | None = None
@@ -64,8 +74,14 @@ class Texture:
     def of(cls, film: RGBImage, restored: RGBImage) -> Texture:
         """Take the luma of two crops of shape (H, W, 3)."""
         luma = _luma(film)
-        guide = cv2.GaussianBlur(luma, (0, 0), _GUIDE_SIGMA)
-        return cls(film=luma, guide=np.asarray(guide, np.float32), restored=_luma(restored))
+        smooth = cv2.GaussianBlur(luma, (0, 0), _GUIDE_SIGMA)
+        guide = cv2.resize(smooth, _half(luma.shape)[::-1], interpolation=cv2.INTER_AREA)
+        return cls(
+            film=luma,
+            detail=luma - smooth,
+            guide=np.asarray(guide, np.float32),
+            restored=_luma(restored),
+        )
 
 
 class TextureFilter:
@@ -74,35 +90,36 @@ class TextureFilter:
     One thread at a time may use it.
     """
 
-    def __init__(self, shape: tuple[int, int]) -> None:
-        """Prepare for crops of that (H, W)."""
-        height, width = shape
-        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-        self._grid = np.stack([columns, rows], axis=-1).astype(np.float32)
+    def __init__(self, shape: tuple[int, int], reach: int = REACH) -> None:
+        """Prepare for crops of that (H, W), and ``reach`` crops to each side."""
+        half = _half(shape)
+        self._grid = _grid(shape)
+        self._half_grid = _grid(half)
         # to each side; memory that is new each time costs more than what is computed in it
         self._sides = {
             towards: [
-                (np.empty(shape, np.float32), np.empty(shape, np.float32)) for _ in range(REACH)
+                (np.empty(shape, np.float32), np.empty(half, np.float32)) for _ in range(reach)
             ]
             for towards in (-1, 1)
         }
-        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow.setFinestScale(1)  # a quarter of the crop, where the guide is its half
 
     def link(self, earlier: Texture, later: Texture) -> None:
         """Find how the face moved between two successive crops."""
         back = self._flow.calc(_bytes(later.guide), _bytes(earlier.guide), None)
         later.to_previous = back
         # the inverse of a small smooth step f is -f at the place it comes from
-        earlier.to_next = -_at(back, self._grid - back)
-        there = self._grid + back
-        step = later.film - later.guide - _at(earlier.film - earlier.guide, there)
+        earlier.to_next = -_at(back, self._half_grid - back)
+        there = np.ascontiguousarray(self._whole(back)[_SOME])
+        step = later.detail[_SOME] - _at(earlier.detail, there)
         later.noise = _MEDIAN_TO_STD * _median(np.abs(step)) / float(np.sqrt(2))
 
     def steadied(self, window: Sequence[Texture], centre: int) -> FloatPlane:
         """Average the restored luma of a window about one of its crops.
 
         Args:
-            window: Successive linked crops, at most ``REACH`` to each side of the centre.
+            window: Successive linked crops, at most ``reach`` to each side of the centre.
             centre: Index of the crop that is wanted.
 
         Returns:
@@ -110,16 +127,18 @@ class TextureFilter:
         """
         here = window[centre]
         neighbours = [*self._moved(window, centre, -1), *self._moved(window, centre, 1)]
-        total, weight = here.restored.copy(), np.ones_like(here.restored)
+        total = here.restored.copy()
         if neighbours:
             for _, guide in neighbours:
                 cv2.absdiff(guide, here.guide, dst=guide)
             width = _gate_width([step for _, step in neighbours])
-            for restored, step in neighbours:
-                gate = _biweight(step, width)
-                weight += gate
-                total += np.multiply(restored, gate, out=restored)
-            total /= weight
+            gates = [_biweight(step, width) for _, step in neighbours]
+            weight = 1 + np.sum(gates, axis=0)
+            for (restored, _), gate in zip(neighbours, gates, strict=True):
+                gate /= weight
+                restored -= here.restored
+                restored *= self._enlarged(gate)
+                total += restored
         return total
 
     def _moved(
@@ -130,19 +149,38 @@ class TextureFilter:
         They lie in the filter's own memory, until the next call for the same side.
         """
         found = []
-        there = self._grid
+        way = np.zeros_like(self._half_grid)
         k = centre
         for restored, guide in self._sides[towards]:
             if not 0 <= k + towards < len(window):
                 break
             step = window[k].to_next if towards > 0 else window[k].to_previous
             assert step is not None, "the crops of a window are linked"
-            there = there + (step if k == centre else _at(step, there))
+            way = step if k == centre else way + _at(step, self._half_grid + way)
             k += towards
             # cubic, since four times linear would be seen as softness
-            _at(window[k].restored, there, cv2.INTER_CUBIC, restored)
-            found.append((restored, _at(window[k].guide, there, into=guide)))
+            _at(window[k].restored, self._whole(way), cv2.INTER_CUBIC, restored)
+            _at(window[k].guide, self._half_grid + way, into=guide)
+            found.append((restored, guide))
         return found
+
+    def _whole(self, way: Flow) -> Flow:
+        """Turn steps of the half size into places of the whole crop, (H, W, 2)."""
+        return np.asarray(cv2.scaleAdd(self._enlarged(way), 2, self._grid), np.float32)
+
+    def _enlarged(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        return np.asarray(cv2.resize(image, self._grid.shape[1::-1]), np.float32)
+
+
+def _half(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return half a (H, W), rounded up."""
+    return (shape[0] + 1) // 2, (shape[1] + 1) // 2
+
+
+def _grid(shape: tuple[int, int]) -> Flow:
+    """Return the place of each pixel, (H, W, 2)."""
+    columns, rows = np.meshgrid(np.arange(shape[1]), np.arange(shape[0]))
+    return np.stack([columns, rows], axis=-1).astype(np.float32)
 
 
 def _at(
@@ -173,13 +211,12 @@ def with_luma_changed(crop: RGBImage, change: FloatPlane) -> RGBImage:
 
 def _gate_width(steps: Sequence[FloatPlane]) -> float:
     """Judge τ by the neighbour that differs least: a flash makes others differ everywhere."""
-    least = min(_median(step) for step in steps)
+    least = min(_median(step[::2, ::2]) for step in steps)
     return min(_GATE_WIDTH * _MEDIAN_TO_STD * least + _LEAST_GATE, _WIDEST_GATE)
 
 
 def _median(plane: FloatPlane) -> float:
-    """Return the median of every sixteenth sample, which is as good and much faster."""
-    return float(np.median(plane[::4, ::4]))
+    return float(np.median(plane))
 
 
 def _luma(crop: RGBImage) -> FloatPlane:
