@@ -58,6 +58,16 @@ def test_flicker_is_averaged_away_along_the_motion_and_detail_stays(step):
     assert error(links.steadied(textures, 2), films[2]) < 6 * 0.55  # 1/√5 = 0.45
 
 
+def test_sides_may_be_odd():
+    odd = np.s_[: SIDE - 1, : SIDE - 3]
+    films = [crop(1.3 * k, -0.6 * k)[odd] for k in range(5)]
+    textures = [Texture.of(picture(f), picture(f + flicker(k)[odd])) for k, f in enumerate(films)]
+    links = TextureFilter(films[0].shape)
+    for earlier, later in pairwise(textures):
+        links.link(earlier, later)
+    assert error(links.steadied(textures, 2), films[2]) < 6 * 0.55
+
+
 def test_where_the_film_changes_the_picture_s_own_drawing_is_shown():
     films = [crop() for _ in range(5)]
     films[2] = films[2].copy()
