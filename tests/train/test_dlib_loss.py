@@ -71,7 +71,7 @@ def _with_colour_of(image, other):
     ("template", "size"),
     [(Template.FFHQ, 128), (Template.FFHQ, 256), (Template.FFHQ, 512), (Template.GPEN, 256)],
 )
-def test_the_loss_is_the_square_of_the_distance_that_is_measured(
+def test_the_loss_is_the_square_of_the_distance_measured_in_the_clean_colours(
     network, dlib_identity, template, size
 ):
     clean, landmarks = portrait(size), landmark_template(template, size)

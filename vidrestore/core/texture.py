@@ -7,11 +7,12 @@ measured on the film's crops, not on the restored ones. With R the restored luma
 crop k to crop t, and G the low-passed film::
 
     out_t = Σ_k g_k · W_k(R_k) / Σ_k g_k,    g_k = (1 - d_k²)² where d_k < 1, else 0,
-    d_k = (W_k(G_k) - G_t) / τ
+    d_k = |W_k(G_k) - G_t| / τ
 
 over the crops k from t - 2 to t + 2. The gate is Tukey's biweight; g_t is 1. Where the film itself
 changed (a blink, a hand, a flash) the gate is shut, and the network's drawing of this very picture
-is shown. The width τ follows the noise of the film.
+is shown. The width τ follows the noise of the film. Flow, G and d are smooth and are kept in half
+size; each d is the largest of its neighbourhood, so that no gate opens where it is enlarged.
 
 The window is bounded on both sides, where a recursive filter would remember everything: so what is
 shown of a picture does not depend on where decoding began, and nothing lags behind.
@@ -40,9 +41,13 @@ the place itself."""
 _GUIDE_SIGMA = 1.5
 """Low-pass of the guide, in pixels: less noise to follow and to compare."""
 _GATE_WIDTH = 12.0
-"""Width τ of the gate in standard deviations of the guide's noise."""
+"""Width τ of the gate in standard deviations of what differs between two guides by noise."""
 _LEAST_GATE, _WIDEST_GATE = 2.0, 24.0
 """Bounds of τ in levels of 0..255; the first is added to it."""
+_LEAST_FOLLOWED = 16
+"""Shortest side of a guide, in pixels, in which the flow's patches of 8 find room."""
+_LEAST_SCALED = 46
+"""Longest side of a guide from which on the flow has two scales above the finest of its own."""
 _SOME = np.s_[::4, ::4]
 """Every sixteenth pixel: for a median as good as all, and much faster."""
 _MEDIAN_TO_STD = 1.4826
@@ -103,11 +108,14 @@ class TextureFilter:
             for towards in (-1, 1)
         }
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._flow.setFinestScale(1)  # a quarter of the crop, where the guide is its half
+        # half of the guide; OpenCV would change it to 0 by itself, but not before the first pair
+        self._flow.setFinestScale(1 if max(half) >= _LEAST_SCALED else 0)
 
     def link(self, earlier: Texture, later: Texture) -> None:
-        """Find how the face moved between two successive crops."""
-        back = self._flow.calc(_bytes(later.guide), _bytes(earlier.guide), None)
+        """Find how the face moved between two successive crops; tiny ones are taken for still."""
+        back = np.zeros_like(self._half_grid)
+        if min(later.guide.shape) >= _LEAST_FOLLOWED:
+            back = self._flow.calc(_bytes(later.guide), _bytes(earlier.guide), back)
         later.to_previous = back
         # the inverse of a small smooth step f is -f at the place it comes from
         earlier.to_next = -_at(back, self._half_grid - back)
@@ -125,6 +133,7 @@ class TextureFilter:
         Returns:
             Shape (H, W), float32, 0..255.
         """
+        assert max(centre, len(window) - 1 - centre) <= len(self._sides[1]), "window beyond reach"
         here = window[centre]
         neighbours = [*self._moved(window, centre, -1), *self._moved(window, centre, 1)]
         total = here.restored.copy()
@@ -132,7 +141,7 @@ class TextureFilter:
             for _, guide in neighbours:
                 cv2.absdiff(guide, here.guide, dst=guide)
             width = _gate_width([step for _, step in neighbours])
-            gates = [_biweight(step, width) for _, step in neighbours]
+            gates = [_biweight(_largest_around(step), width) for _, step in neighbours]
             weight = 1 + np.sum(gates, axis=0)
             for (restored, _), gate in zip(neighbours, gates, strict=True):
                 gate /= weight
@@ -165,7 +174,10 @@ class TextureFilter:
         return found
 
     def _whole(self, way: Flow) -> Flow:
-        """Turn steps of the half size into places of the whole crop, (H, W, 2)."""
+        """Turn steps of the half size into places of the whole crop, (H, W, 2).
+
+        Of odd sides the half is rounded up: there 2 is half a percent of the step too much.
+        """
         return np.asarray(cv2.scaleAdd(self._enlarged(way), 2, self._grid), np.float32)
 
     def _enlarged(self, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -193,6 +205,11 @@ def _at(
     no_map: Any = None
     sampled = cv2.remap(image, where, no_map, how, dst=into, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(sampled, dtype=np.float32)
+
+
+def _largest_around(step: FloatPlane) -> FloatPlane:
+    """Return the largest of each sample and its eight neighbours."""
+    return np.asarray(cv2.dilate(step, np.ones((3, 3), np.uint8)), np.float32)
 
 
 def _biweight(step: FloatPlane, width: float) -> FloatPlane:

@@ -1,4 +1,4 @@
-"""Identity loss: how far apart dlib's embedding sees two faces, as ``vidrestore evaluate`` does.
+"""Identity loss: how far apart dlib's embedding sees two faces, but for their colour.
 
 Source: dlib's ``get_face_chip`` for how the face must lie.
 """
@@ -47,6 +47,7 @@ class DlibIdentityLoss(nn.Module):
         """
         with torch.no_grad():
             wanted = self.embed(target)
+        # not clamped: that would stop the gradient where a colour is full
         seen = target.detach() + luma(picture - target.detach())
         return (self.embed(seen) - wanted).square().sum(dim=1).mean()
 
