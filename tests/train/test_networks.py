@@ -35,6 +35,27 @@ def test_the_form_for_training_is_the_same_function_with_the_same_gradients(isco
         assert (a - b).norm() <= 1e-3 * b.norm() + 1e-4, name
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_every_large_map_keeps_the_layout_of_the_picture(autocast, monkeypatch):
+    # where two layouts meet, a step takes nearly twice as long
+    seen = []
+    convolve = torch.nn.functional.conv2d
+
+    def watched(x, *args, **kwargs):
+        seen.append(x)
+        return convolve(x, *args, **kwargs)
+
+    monkeypatch.setattr("torch.nn.functional.conv2d", watched)
+    image = torch.randn(2, 3, 128, 128).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        restored = TrainedGpen(Gpen(128, 32, 2, 1, 0.1))(image)
+    maps = [x for x in seen if x.shape[1] > 3]  # the upsampled picture is padded, which reorders it
+    large = [x for x in [*maps, restored] if x.shape[-1] >= 64]
+    assert len(large) >= 10
+    for x in large:
+        assert x.is_contiguous(memory_format=torch.channels_last), (x.shape, x.stride())
+
+
 def test_bf16_changes_the_picture_little():
     torch.manual_seed(0)
     network = TrainedGpen(Gpen(64, 32, 2, 1, 0.1))

@@ -70,6 +70,8 @@ class TrainedGpen(nn.Module):
             style = self.network.generator.style(code)
         decoder = self.network.generator
         x = decoder.input.input.expand(len(image), -1, -1, -1)
+        # as the maps of the encoder: passes over two layouts at once take several times as long
+        x = x.contiguous(memory_format=torch.channels_last)
         x = _styled(decoder.conv1, x, style, maps[-1])
         rgb = _to_rgb(decoder.to_rgb1, x, style)
         for i, to_rgb in enumerate(decoder.to_rgbs):
