@@ -122,13 +122,18 @@ def test_a_crop_alone_is_shown_as_it_was_drawn():
     np.testing.assert_array_equal(links.steadied(textures, 0), textures[0].restored)
 
 
-def test_noise_of_the_film_is_measured_whatever_the_motion():
-    films = [crop(0.7 * k, 0.4 * k) + flicker(10 + k) / 2 for k in range(2)]
+@pytest.mark.parametrize(
+    ("step", "least"),
+    [((0, 0), 2.7), ((2, 1), 2.7), ((0.7, 0.4), 2.2)],  # between pixels sampling takes some away
+)
+def test_noise_of_the_film_is_measured_whatever_the_motion(step, least):
+    moved = [crop(), crop(*step)]
+    films = [film + flicker(10 + k) / 2 for k, film in enumerate(moved)]
     _, (first, second) = chain(films, films)
     assert first.noise is None
-    assert second.noise == pytest.approx(3, rel=0.25)
-    _, (_, still) = chain([crop(), crop()], [crop(), crop()])
-    assert still.noise < 0.3
+    assert least < second.noise < 3.3
+    _, (_, clean) = chain(moved, moved)
+    assert clean.noise < 0.6
 
 
 def test_changing_luma_keeps_the_colour():

@@ -33,7 +33,7 @@ _LEAST_DETAIL = 1.0
 
 
 IDENTITY_TICKS = 96
-"""Identity is measured once in so many ticks, on a grid that begins at 0: it takes 0.26 s."""
+"""Identity, two embeddings, is measured once in so many ticks, on a grid that begins at 0."""
 
 
 def warmup_ticks(*, with_identity: bool = False) -> int:
