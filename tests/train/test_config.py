@@ -15,7 +15,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
     assert read_config(path) == TrainConfig()
 
 
-@pytest.mark.parametrize("name", ["tiny-cpu", "lite-256", "gpu-512"])
+@pytest.mark.parametrize("name", ["tiny-cpu", "lite-256-pixels", "lite-256", "gpu-512"])
 def test_the_configs_of_the_package_are_valid_and_survive_as_plain_data(name):
     config = read_config(CONFIGS / f"{name}.toml")
     assert config != TrainConfig()

@@ -44,6 +44,9 @@ def test_detail_loss_sees_how_much_detail_there_is_and_not_where():
     learnt = soft.clone().requires_grad_()
     detail_loss(learnt, detailed).backward()
     assert learnt.grad is not None
+    red, green, blue = learnt.grad.unbind(dim=1)  # alike: it asks for no colour
+    assert torch.equal(red, green)
+    assert torch.equal(blue, green)
     assert detail_loss(learnt - 0.1 * learnt.grad.sign(), detailed) < detail_loss(soft, detailed)
 
 

@@ -94,8 +94,14 @@ class FaceChip(nn.Module):
 
 
 def luma(picture: Tensor) -> Tensor:
-    """Return the luma (ITU-R BT.601), shape (N, 1, H, W), of RGB pictures (N, 3, H, W)."""
-    return (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    """Return the luma (ITU-R BT.601), shape (N, 1, H, W), of RGB pictures (N, 3, H, W).
+
+    Backwards it is the mean of the three: what asks for other luma then gets a grey change. With its
+    own gradient, green would change twice as much as red, and dark eyes would turn red.
+    """
+    grey = picture.mean(dim=1, keepdim=True)
+    weighted = (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
+    return grey + (weighted - grey).detach()
 
 
 def _low_pass(shrink: float) -> Tensor:
