@@ -1,4 +1,4 @@
-"""Identity loss: how far apart dlib's embedding sees two faces, but for their colour.
+"""Identity loss: how far apart dlib's embedding sees two faces.
 
 Source: dlib's ``get_face_chip`` for how the face must lie.
 """
@@ -18,14 +18,11 @@ from vidrestore.models.dlib_file import read_weights
 from vidrestore.models.dlib_network import DlibNetwork
 from vidrestore.models.identity import CHIP_LANDMARKS, CHIP_SIZE, weights_file
 
-_LUMA = (0.299, 0.587, 0.114)
-
 
 class DlibIdentityLoss(nn.Module):
-    """Squared distance between the embeddings of two faces; their colour is taken for the same.
+    """Squared distance between the embeddings of two faces.
 
-    Squared, because its gradient is then largest for the faces that are least themselves. Without
-    colour, because a network can make the distance smaller by painting eyes blue.
+    Squared, because its gradient is then largest for the faces that are least themselves.
 
     Args:
         network: The embedding.
@@ -42,14 +39,12 @@ class DlibIdentityLoss(nn.Module):
         """Return the mean over the faces.
 
         Args:
-            picture: Shape (N, 3, S, S), RGB in [-1, 1]; gradients go to its luma alone.
-            target: Who it should be, same shape; gives the colour of both.
+            picture: Shape (N, 3, S, S), RGB in [-1, 1]; gradients go here alone.
+            target: Who it should be, same shape.
         """
         with torch.no_grad():
             wanted = self.embed(target)
-        # not clamped: that would stop the gradient where a colour is full
-        seen = target.detach() + luma(picture - target.detach())
-        return (self.embed(seen) - wanted).square().sum(dim=1).mean()
+        return (self.embed(picture) - wanted).square().sum(dim=1).mean()
 
     def embed(self, picture: Tensor) -> Tensor:
         """Return the embeddings, shape (N, 128), of pictures like those of ``forward``."""
@@ -91,17 +86,6 @@ class FaceChip(nn.Module):
             picture = functional.conv2d(picture, across.mT, groups=3)
         grid = self.get_buffer("grid").expand(len(picture), -1, -1, -1)
         return functional.grid_sample(picture, grid, padding_mode="reflection", align_corners=True)
-
-
-def luma(picture: Tensor) -> Tensor:
-    """Return the luma (ITU-R BT.601), shape (N, 1, H, W), of RGB pictures (N, 3, H, W).
-
-    Backwards it is the mean of the three: what asks for other luma then gets a grey change. With its
-    own gradient, green would change twice as much as red, and dark eyes would turn red.
-    """
-    grey = picture.mean(dim=1, keepdim=True)
-    weighted = (picture * picture.new_tensor(_LUMA)[:, None, None]).sum(dim=1, keepdim=True)
-    return grey + (weighted - grey).detach()
 
 
 def _low_pass(shrink: float) -> Tensor:

@@ -19,7 +19,8 @@ from torch.nn import functional
 from vidrestore.errors import WeightsError
 from vidrestore.models.registry import landmark_template
 from vidrestore.train.config import Content, ModelConfig
-from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network, luma
+from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network
+from vidrestore.train.luma import luma
 
 _DLIB = "dlib"
 _IDENTITY_SIDE = 112

@@ -20,6 +20,7 @@ from vidrestore.train.losses import (
     make_identity_loss,
     r1_penalty,
 )
+from vidrestore.train.luma import with_colour_of
 from vidrestore.train.networks import Learners, update_average
 from vidrestore.train.parallel import Processes
 from vidrestore.train.perceptual import PerceptualLoss, read_backbone
@@ -106,13 +107,14 @@ class TrainingStep:
             parts["gradient"] = loss.gradient, gradient_loss(restored, clean)
         if loss.detail:
             parts["detail"] = loss.detail, detail_loss(restored, clean)
+        judged = with_colour_of(clean, restored)
         if self._perceptual is not None:
-            seen, wanted = self._cropped(restored, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
+            seen, wanted = self._cropped(judged, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
             with self._autocast():
                 value = self._perceptual(seen, wanted)
             parts["perceptual"] = loss.perceptual_weight, value.float()
         if self._identity is not None:
-            parts["identity"] = loss.identity_weight, self._identity(restored, clean)
+            parts["identity"] = loss.identity_weight, self._identity(judged, clean)
         return parts
 
     def _judged_losses(self, restored: Tensor, clean: Tensor) -> dict[str, tuple[float, Tensor]]:
