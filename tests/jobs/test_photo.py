@@ -76,7 +76,7 @@ def test_a_sharp_face_is_held_back_and_says_why(restorer):
     noise = np.random.default_rng(0).normal(0, 1, (900, 900, 1))
     pores = cv2.GaussianBlur(noise, (0, 0), 1.0)[..., None]
     detailed = np.clip(
-        large + 60 * pores * (np.indices((900, 900)).sum(axis=0) // 24 % 3 == 0)[..., None], 0, 255
+        large + 90 * pores * (np.indices((900, 900)).sum(axis=0) // 24 % 3 == 0)[..., None], 0, 255
     )
     (face,) = restorer.restore_pixels(detailed.astype(np.uint8)).faces
     assert face.held_back == "already sharp"
