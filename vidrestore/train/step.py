@@ -107,14 +107,16 @@ class TrainingStep:
             parts["gradient"] = loss.gradient, gradient_loss(restored, clean)
         if loss.detail:
             parts["detail"] = loss.detail, detail_loss(restored, clean)
-        judged = with_colour_of(clean, restored)
+        if self._perceptual is None and self._identity is None:
+            return parts
+        shown = with_colour_of(clean, restored)
         if self._perceptual is not None:
-            seen, wanted = self._cropped(judged, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
+            seen, wanted = self._cropped(shown, clean, loss.perceptual_crop, _PERCEPTUAL_CROP)
             with self._autocast():
                 value = self._perceptual(seen, wanted)
             parts["perceptual"] = loss.perceptual_weight, value.float()
         if self._identity is not None:
-            parts["identity"] = loss.identity_weight, self._identity(judged, clean)
+            parts["identity"] = loss.identity_weight, self._identity(shown, clean)
         return parts
 
     def _judged_losses(self, restored: Tensor, clean: Tensor) -> dict[str, tuple[float, Tensor]]:
