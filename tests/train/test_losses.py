@@ -14,6 +14,7 @@ from vidrestore.train.losses import (
     feature_loss,
     gradient_loss,
     r1_penalty,
+    with_coarse_gradient,
 )
 from vidrestore.train.perceptual import PerceptualLoss, read_backbone
 
@@ -76,6 +77,17 @@ def test_feature_loss_weighs_layers_alike():
 class _Embedding(torch.nn.Module):
     def forward(self, x):
         return x.mean(dim=(2, 3))
+
+
+def test_a_coarse_gradient_keeps_the_picture_and_asks_for_no_spots():
+    picture = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    shown = with_coarse_gradient(picture)
+    assert torch.allclose(shown, picture)
+    board = (-1.0) ** torch.arange(16)
+    wanted = 1 + board[:, None] * board  # what is coarse, and what alternates
+    (shown * wanted).sum().backward()
+    inner = picture.grad[..., 6:-6, 6:-6]
+    assert torch.allclose(inner, torch.ones_like(inner), atol=0.01)
 
 
 def test_identity_loss_is_zero_for_the_same_face_and_reaches_the_picture(tmp_path):

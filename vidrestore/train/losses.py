@@ -22,6 +22,8 @@ from vidrestore.train.config import Content, ModelConfig
 from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network
 from vidrestore.train.luma import luma
 
+_COARSE = 5
+"""Side of the boxes, two of which blur a gradient: a triangle 9 wide."""
 _DLIB = "dlib"
 _IDENTITY_SIDE = 112
 _LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
@@ -102,6 +104,21 @@ def make_identity_loss(name: str, model: ModelConfig) -> IdentityLoss | DlibIden
         return IdentityLoss(Path(name))
     landmarks = landmark_template(model.template, model.size)
     return DlibIdentityLoss(installed_network(), landmarks, model.size)
+
+
+def with_coarse_gradient(picture: Tensor) -> Tensor:
+    """Return the picture (N, 3, H, W) itself; its gradient comes back blurred.
+
+    An embedding's gradient in the eyes is many times that of a distance of values, and alternates
+    from pixel to pixel: followed as it is, it paints spots there. What makes a face someone is
+    larger than that.
+    """
+    low = picture
+    for _ in range(2):
+        low = functional.avg_pool2d(
+            low, _COARSE, stride=1, padding=_COARSE // 2, count_include_pad=False
+        )
+    return low + (picture - low).detach()
 
 
 class IdentityLoss(nn.Module):

@@ -19,6 +19,7 @@ from vidrestore.train.losses import (
     gradient_loss,
     make_identity_loss,
     r1_penalty,
+    with_coarse_gradient,
 )
 from vidrestore.train.luma import with_colour_of
 from vidrestore.train.networks import Learners, update_average
@@ -116,7 +117,8 @@ class TrainingStep:
                 value = self._perceptual(seen, wanted)
             parts["perceptual"] = loss.perceptual_weight, value.float()
         if self._identity is not None:
-            parts["identity"] = loss.identity_weight, self._identity(shown, clean)
+            coarse = with_coarse_gradient(shown)
+            parts["identity"] = loss.identity_weight, self._identity(coarse, clean)
         return parts
 
     def _judged_losses(self, restored: Tensor, clean: Tensor) -> dict[str, tuple[float, Tensor]]:
