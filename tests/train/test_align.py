@@ -56,6 +56,15 @@ def test_faces_come_out_in_the_pose_of_the_template(tmp_path, photographs):
         assert crop[100, 50, 1] == pytest.approx((50 + 200.5) / 5, abs=1.5)
 
 
+def test_names_that_differ_in_their_suffix_alone_stay_apart(tmp_path, photographs):
+    image = cv2.imread(str(photographs / "small.png"))
+    cv2.imwrite(str(photographs / "small.jpg"), image)
+    counts = align_folder(photographs, tmp_path / "out", size=200)
+    assert counts.faces == 3
+    found = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert found == ["small.jpg-0.png", "small.png-0.png"]
+
+
 def test_a_face_too_small_for_the_crop_is_left_out(tmp_path, photographs):
     counts = align_folder(photographs, tmp_path / "out", size=640)  # 400 are 0.63 of it
     assert (counts.faces, counts.too_small) == (1, 1)

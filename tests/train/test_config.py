@@ -22,7 +22,7 @@ def test_the_configs_of_the_package_are_valid_and_survive_as_plain_data(name):
     assert parse_config(as_tables(config)) == config
 
 
-def test_the_gpu_config_has_the_papers_values():
+def test_the_gpu_config_has_the_published_values():
     config = read_config(CONFIGS / "gpu-512.toml")
     assert (config.model.size, config.model.channel_multiplier, config.model.narrow) == (512, 2, 1)
     assert (config.optimiser.generator_rate, config.optimiser.discriminator_rate) == (
@@ -54,6 +54,15 @@ def test_the_gpu_config_has_the_papers_values():
         ("[loss]\ndetail = -1", "[loss] detail"),
         ("[discriminator]\ncrop = 100", "[discriminator] crop: use 0 or a power of two"),
         ("[model]\nsize = 64\n[discriminator]\ncrop = 128", "crop is larger than [model] size"),
+        ("[model]\ntemplate = ['ffhq']", "[model] template is ['ffhq']: use gpen, ffhq"),
+        ("[model]\nnarrow = 0.01", "[model] narrow: use more"),
+        ("[model]\nnarrow = -1", "[model] narrow: use more"),
+        ("[discriminator]\nnarrow = 0.01", "[discriminator] narrow: use more"),
+        ("[loss]\nperceptual_crop = 512", "perceptual_crop is larger than [model] size"),
+        (
+            "[loss]\ncontent_weight = 0\nadversarial = 0.1\nstart_step = 5",
+            "another loss from the first step on",
+        ),
         ("[run\n", "is no TOML file"),
     ],
 )

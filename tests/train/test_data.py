@@ -1,4 +1,7 @@
 import itertools
+import pickle
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -56,6 +59,37 @@ def test_shards_and_images_are_read_alike_from_memory_and_disk(tmp_path):
         assert faces[0].shape == (32, 32, 3)
         assert all(np.array_equal(faces[3 + k], shard[k]) for k in range(3))
         assert all(np.array_equal(faces[6 + k], shard[k]) for k in range(3))
+
+
+def test_workers_get_no_pictures_but_read_them(tmp_path):
+    folder = write_faces(tmp_path / "faces", count=2)
+    shard = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.save(folder / "more.npy", shard)
+    np.savez(folder / "packed.npz", a=shard)
+    faces = Faces(folder, 32, cache_megabytes=1)
+    packed = pickle.dumps(faces)
+    assert len(packed) < shard.nbytes / 8
+    theirs = pickle.loads(packed)
+    for _ in range(2):  # from disk, then from memory
+        assert all(np.array_equal(theirs[k], faces[k]) for k in range(len(faces)))
+    (folder / "more.npy").unlink()
+    with pytest.raises(SettingsError, match="held faces when the run began"):
+        pickle.loads(packed)[2]
+
+
+def test_a_worker_leaves_signals_to_the_training_process():
+    code = """
+import os, signal
+from vidrestore.train.data import _begin_worker
+_begin_worker(0)
+for number in (signal.SIGINT, signal.SIGTERM):
+    os.kill(os.getpid(), number)
+print("still there")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.stdout == "still there\n", ended
 
 
 def test_prefixes_choose(tmp_path):

@@ -13,12 +13,20 @@ from safetensors.torch import load_file
 
 from tests.train.tiny import tiny_config, write_faces
 from vidrestore.contracts import RGBImage
-from vidrestore.errors import SettingsError, VidrestoreError, WeightsError
+from vidrestore.errors import (
+    DeviceError,
+    OutputError,
+    SettingsError,
+    VidrestoreError,
+    WeightsError,
+)
 from vidrestore.jobs.crops import restore_crops
 from vidrestore.train import loop
-from vidrestore.train.checkpoint import LATEST, MODEL
+from vidrestore.train.checkpoint import LATEST, MODEL, load_checkpoint
 from vidrestore.train.discriminator import Discriminator
 from vidrestore.train.loop import train
+from vidrestore.train.networks import build_learners
+from vidrestore.train.parallel import Processes, training_processes
 from vidrestore.train.step import TrainingStep
 
 
@@ -120,10 +128,26 @@ def test_the_discriminator_may_judge_a_part_of_each_picture(tmp_path, faces):
     real, fake, judged, wanted = seen[:4]
     assert torch.equal(judged, fake)  # the generator answers for the part that was judged
     assert torch.equal(wanted, real)
-    places = {picture.sum().item() for picture in seen[::4]}
-    assert len(places) == 3  # another part in each step
     with pytest.raises(WeightsError, match=r"\[discriminator\] crop = 16, the config 0"):
         train(tiny_config(tmp_path), resume=True)
+
+
+def test_each_picture_is_cropped_elsewhere_whoever_has_it(tmp_path, faces):
+    config = tiny_config(tmp_path)
+    places = (torch.arange(32.0)[:, None] * 32 + torch.arange(32)).expand(4, 3, -1, -1)
+    learners = build_learners(config, torch.device("cpu"))
+
+    def corners(processes, count):
+        step = TrainingStep(config, learners, processes)
+        seen, wanted = step._cropped(places[:count], places[:count].clone(), 16, 0)
+        assert seen.shape == (count, 3, 16, 16)
+        assert torch.equal(seen, wanted)
+        return seen[:, 0, 0, 0].tolist()
+
+    cpu = torch.device("cpu")
+    alone = corners(Processes(0, 1, cpu), 4)
+    assert len(set(alone)) == 4
+    assert [c for rank in (0, 1) for c in corners(Processes(rank, 2, cpu), 2)] == alone
 
 
 def test_a_run_is_neither_lost_nor_invented(tmp_path, faces):
@@ -135,6 +159,97 @@ def test_a_run_is_neither_lost_nor_invented(tmp_path, faces):
         train(config)
     train(config, resume=False)
     assert _state(config.run.folder)["step"] == 1
+
+
+def test_a_run_begun_anew_cannot_be_mistaken_for_the_old_one(tmp_path, faces, monkeypatch):
+    config = tiny_config(tmp_path, optimiser={"steps": 2}, run={"checkpoint_every": 1})
+    train(config)
+
+    def fail(*_):
+        raise VidrestoreError("no")
+
+    monkeypatch.setattr(TrainingStep, "run", fail)
+    with pytest.raises(VidrestoreError, match="no"):
+        train(config, resume=False)
+    assert not list(config.run.folder.glob("*.pt"))
+    assert not (config.run.folder / MODEL).exists()
+
+
+def test_a_run_whose_model_could_not_be_written_is_not_done(tmp_path, faces, monkeypatch):
+    config = tiny_config(tmp_path, optimiser={"steps": 2}, run={"save_every": 1})
+    export, models = loop.export_model, []
+
+    def full(path, average, template):
+        if models:
+            raise OutputError("the disk is full")
+        models.append(export(path, average, template))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "export_model", full)
+        with pytest.raises(OutputError):
+            train(config)
+    assert _state(config.run.folder)["step"] == 1
+    train(config, resume=True)
+    assert _state(config.run.folder)["step"] == 2
+
+
+def test_a_run_goes_on_in_fp16(tmp_path, faces):
+    config = tiny_config(tmp_path, optimiser={"steps": 1})
+    train(config)
+    learners = build_learners(config, torch.device("cpu"))
+    learners.scaler = torch.amp.GradScaler("cpu")
+    before = learners.scaler.state_dict()
+    load_checkpoint(config.run.folder / LATEST, learners, config)
+    assert learners.step == 1
+    assert learners.scaler.state_dict() == before
+
+
+def test_a_half_written_row_of_the_log_is_left_out(tmp_path, faces):
+    config = tiny_config(tmp_path, optimiser={"steps": 1})
+    train(config)
+    table = config.run.folder / "log.csv"
+    table.write_text(table.read_text() + "1e\n")
+    train(tiny_config(tmp_path, optimiser={"steps": 2}), resume=True)
+    with table.open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_both_networks_gradients_are_averaged_over_the_processes(tmp_path, faces, monkeypatch):
+    averaged = []
+
+    def watched(self, parameters):
+        averaged.append({id(p) for p in parameters})
+
+    monkeypatch.setattr(Processes, "average_gradients", watched)
+    config = tiny_config(tmp_path, loss={"start_step": 0})
+    with training_processes("cpu") as processes:
+        learners = build_learners(config, processes.device)
+        clean = torch.rand(2, 3, 32, 32) * 2 - 1
+        TrainingStep(config, learners, processes).run(clean.flip(3), clean)
+    networks = (learners.discriminator, learners.generator)
+    assert averaged == [{id(p) for p in network.parameters()} for network in networks]
+
+
+def test_a_discriminator_s_gradient_that_is_no_number_does_not_reach_it(tmp_path, faces):
+    config = tiny_config(tmp_path, loss={"start_step": 0})
+    with training_processes("cpu") as processes:
+        learners = build_learners(config, processes.device)
+        before = {k: v.clone() for k, v in learners.discriminator.state_dict().items()}
+        next(learners.discriminator.parameters()).register_hook(lambda g: g * float("nan"))
+        clean = torch.rand(2, 3, 32, 32) * 2 - 1
+        step = TrainingStep(config, learners, processes)
+        with pytest.raises(VidrestoreError, match="the discriminator's gradient is not finite"):
+            step.run(clean.flip(3), clean)
+    assert _differing(before, learners.discriminator.state_dict()) == []
+
+
+@pytest.mark.parametrize("name", ["meta", "nonsense"])
+def test_an_unknown_device_is_said(name):
+    with (
+        pytest.raises(DeviceError, match=f"unknown device '{name}': use auto"),
+        training_processes(name),
+    ):
+        pass
 
 
 def test_a_finished_run_is_left_as_it_is(tmp_path, faces):
@@ -159,7 +274,7 @@ def test_a_run_goes_on_with_other_losses_but_not_other_networks(tmp_path, faces)
         train(other, resume=True)
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"hello"])
 def test_a_damaged_checkpoint_is_one_clear_line(tmp_path, faces, content):
     config = tiny_config(tmp_path)
     config.run.folder.mkdir()
@@ -187,7 +302,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(
     assert all(value.isfinite().all() for value in state["g"].values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     tmp_path, faces, monkeypatch, number
 ):

@@ -51,6 +51,14 @@ def test_detail_loss_sees_how_much_detail_there_is_and_not_where():
     assert detail_loss(learnt - 0.1 * learnt.grad.sign(), detailed) < detail_loss(soft, detailed)
 
 
+@pytest.mark.parametrize("side", [8, 16, 64, 256])
+def test_detail_loss_looks_at_all_of_a_picture(side):
+    grain = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(0))
+    picture = grain.expand(1, 3, -1, -1).clone().requires_grad_()
+    detail_loss(picture, torch.zeros_like(picture)).backward()
+    assert picture.grad.abs().amin() > 0
+
+
 def test_adversarial_losses_pull_against_each_other():
     low, high = torch.full((4, 1), -3.0), torch.full((4, 1), 3.0)
     assert adversarial_loss(high) < adversarial_loss(low)

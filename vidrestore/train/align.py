@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def align_folder(
     detector, _ = build_detector(spec, weights, threshold=_THRESHOLD, cache_dir=cache_dir())
     points = landmark_template(template, size)
     counts = AlignCounts(images=len(paths))
+    bases = Counter(path.with_suffix("") for path in paths)
     try:
         for path in paths:
             image = read_image(path)
@@ -86,7 +88,9 @@ def align_folder(
             crops = _crops(image, detector, points, size, smallest, counts)
             for k, crop in enumerate(crops):
                 name = path.relative_to(folder)
-                _write(target / name.with_name(f"{name.stem}-{k}.png"), crop)
+                # a.jpg and a.png beside each other must not become one
+                base = name.stem if bases[path.with_suffix("")] == 1 else name.name
+                _write(target / name.with_name(f"{base}-{k}.png"), crop)
     finally:
         detector.close()
     return counts

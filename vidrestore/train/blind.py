@@ -35,8 +35,9 @@ _LARGEST_RADIUS = 5
 class BlindParameters:
     """What was drawn for a picture or a clip."""
 
-    source_px: int
-    """Side of the face crop in its film, 64..256 px. A whole frame is reduced by 256 over it."""
+    source_px: int | None
+    """Side of the face crop in its film, 64..256 px. A whole frame is reduced by 256 over it. None:
+    nothing is reduced."""
     down_filter: str
     """How it was reduced, a name of `FILTERS`."""
     up_filter: str
@@ -123,7 +124,7 @@ def draw_nearly_clean(rng: np.random.Generator) -> BlindDegradation:
     sigma = float(rng.uniform(0.05, 0.4))
     return BlindDegradation(
         BlindParameters(
-            source_px=LARGEST_SOURCE,
+            source_px=None,
             down_filter="area",
             up_filter="cubic",
             blurs_first=True,
@@ -160,7 +161,9 @@ def gaussian_kernel(
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
 
 
-def _source_shape(height: int, width: int, source_px: int) -> tuple[int, int]:
+def _source_shape(height: int, width: int, source_px: int | None) -> tuple[int, int]:
+    if source_px is None:
+        return height, width
     if is_face_crop((height, width)):
         side = min(height, source_px)
         return side, side

@@ -56,6 +56,19 @@ def save_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None
     _write(path, lambda draft: torch.save(state, draft))
 
 
+def remove_run(folder: Path) -> None:
+    """Remove what a run could be taken up from, and its model.
+
+    Raises:
+        OutputError: A file cannot be removed.
+    """
+    try:
+        for path in (folder / LATEST, folder / MODEL, *folder.glob("step-*.pt")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
 def load_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None:
     """Put the state of a run into freshly built networks and optimisers.
 
@@ -66,7 +79,7 @@ def load_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None
     """
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
         raise WeightsError(f"cannot read the checkpoint {path}: {error}") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise WeightsError(f"{path} is no checkpoint of vidrestore train: use it as init instead")
@@ -77,7 +90,8 @@ def load_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None
         learners.discriminator.load_state_dict(state["d"])
         _restore(learners.generator_optimiser, state["g_optim"])
         _restore(learners.discriminator_optimiser, state["d_optim"])
-        learners.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run so far was not in fp16
+            learners.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"])
         learners.step = int(state["step"])
         learners.num_pictures = int(state["num_pictures"])

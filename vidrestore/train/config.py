@@ -13,6 +13,7 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from vidrestore.errors import SettingsError
+from vidrestore.models.gpen import num_channels
 from vidrestore.models.registry import Template
 from vidrestore.train.degrade import Mix
 
@@ -71,7 +72,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _require(self.size in {2**i for i in range(3, 12)}, "size", "a power of two, 8 to 2048")
         _require(self.channel_multiplier >= 1, "channel_multiplier", "at least 1")
-        _require(self.narrow > 0 and 512 * self.narrow >= 1, "narrow", "at least 1/512")
+        _require_channels(self.size, self.channel_multiplier, self.narrow)
         _require(self.style_dim >= 1, "style_dim", "at least 1")
         _require(self.n_mlp >= 1, "n_mlp", "at least 1")
 
@@ -85,11 +86,12 @@ class DataConfig:
     prefixes: tuple[str, ...] = ()
     """Take only files whose names begin so; empty: all."""
     validation: Path | None = None
-    """Folder whose first faces fill the sample pictures; None: faces of ``folder``."""
+    """Folder some of whose faces fill the sample pictures (``prefixes`` counts there as well);
+    None: faces of ``folder``."""
     workers: int = 0
     """Processes that prepare pictures; 0: the training process does."""
     cache_megabytes: int = 1024
-    """Decoded pictures are kept in memory up to this."""
+    """Decoded images are kept in memory up to this, in each process; ``.npz`` always are."""
 
     def __post_init__(self) -> None:
         _require(self.workers >= 0, "workers", "0 or more")
@@ -178,8 +180,10 @@ class LossConfig:
         wants = self.identity_weight > 0
         _require(wants == (self.identity is not None), "identity",
                  "\"dlib\" or a file together with an identity_weight above 0")  # fmt: skip
-        total = self.content_weight + self.gradient + self.adversarial + self.perceptual_weight
-        _require(total > 0, "content_weight", "above 0, or another loss with it")
+        total = self.content_weight + self.gradient + self.perceptual_weight
+        if self.start_step == 0:
+            total += self.adversarial
+        _require(total > 0, "content_weight", "above 0, or another loss from the first step on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +243,6 @@ class DiscriminatorConfig:
             "0 or a power of two, 8 to 2048",
         )
         _require(self.channel_multiplier >= 1, "channel_multiplier", "at least 1")
-        _require(self.narrow > 0 and 512 * self.narrow >= 1, "narrow", "at least 1/512")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +255,6 @@ class RunConfig:
     device: str = "auto"
     """``auto`` (CUDA if there is one), ``cpu``, ``cuda`` or ``cuda:N``."""
     precision: Precision = Precision.FP32
-    channels_last: bool = True
     threads: int = 0
     """Of torch on the CPU; 0: torch decides."""
     checkpoint_every: int = 10_000
@@ -285,6 +287,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.discriminator.crop > self.model.size:
             raise SettingsError("[discriminator] crop is larger than [model] size")
+        if self.loss.perceptual_crop > self.model.size:
+            raise SettingsError("[loss] perceptual_crop is larger than [model] size")
+        seen, judge = self.discriminator.crop or self.model.size, self.discriminator
+        try:
+            _require_channels(seen, judge.channel_multiplier, judge.narrow)
+        except SettingsError as error:
+            raise SettingsError(f"[discriminator] {error}") from None
 
 
 def read_config(path: Path) -> TrainConfig:
@@ -347,7 +356,7 @@ def _parse_table(kind: type[_Table], table: Mapping[str, Any], name: str) -> _Ta
 def _convert(hint: Any, value: Any, name: str) -> Any:  # noqa: ANN401 - any type of a config
     options = [option for option in get_args(hint) if option is not NoneType]
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        if value not in set(hint):
+        if not isinstance(value, str) or value not in set(hint):
             raise SettingsError(f"{name} is {value!r}: use {', '.join(hint)}")
         return hint(value)
     if getattr(hint, "__origin__", None) is tuple:
@@ -382,6 +391,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a config
     if isinstance(value, Path | StrEnum):
         return str(value)
     return value
+
+
+def _require_channels(size: int, channel_multiplier: int, narrow: float) -> None:
+    """Narrow networks run out of channels where maps are small, or where they are largest."""
+    has_all = all(num_channels(side, channel_multiplier, narrow) >= 1 for side in (4, size))
+    _require(has_all, "narrow", f"more: maps of {size} pixels would have no channel")
 
 
 def _require(is_met: bool, name: str, legal: str) -> None:

@@ -53,7 +53,7 @@ class Faces:
         folder: Searched downwards for images and shards.
         size: Side S; pictures of another size are resized to it.
         prefixes: Only files whose names begin so; empty: all.
-        cache_megabytes: Decoded pictures are kept up to this.
+        cache_megabytes: Decoded images are kept up to this, in each process.
 
     Raises:
         SettingsError: The folder is missing or holds no face that can be used.
@@ -96,12 +96,27 @@ class Faces:
             return self._kept[index]
         source = self._sources[index]
         if source.row is not None:
-            image = self._open[source.path, source.array][source.row]
-        else:
-            image = _square(read_image(source.path))
-            if image is None:
-                raise SettingsError(f"{source.path} was a face when the run began and is none now")
-        return _resized(np.asarray(image), self.size)
+            return _resized(np.asarray(self._array(source)[source.row]), self.size)
+        image = _square(read_image(source.path))
+        if image is None:
+            raise SettingsError(f"{source.path} was a face when the run began and is none now")
+        face = _resized(image, self.size)
+        if len(self._kept) < self._num_kept:
+            self._kept[index] = face
+        return face
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to a worker process without the pictures: it reads those that it needs."""
+        return self.__dict__ | {"_kept": {}, "_open": {}}
+
+    def _array(self, source: _Source) -> npt.NDArray[np.uint8]:
+        if (source.path, source.array) not in self._open:
+            for name, array in _read_shard(source.path).items():
+                self._open[source.path, name] = array
+        try:
+            return self._open[source.path, source.array]
+        except KeyError:
+            raise SettingsError(f"{source.path} held faces when the run began, none now") from None
 
     def _add_image(self, path: Path) -> None:
         image = _square(read_image(path))
@@ -192,7 +207,9 @@ def read_image(path: Path) -> RGBImage | None:
 
 
 def _begin_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process ends its workers itself
+    # the training process ends its workers itself; Ctrl-C and torchrun signal all of a group
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 

@@ -78,8 +78,9 @@ class TrainedGpen(nn.Module):
             feature = maps[-2 - i]
             x = _styled(cast(StyledConv, decoder.convs[2 * i]), x, style, feature)
             x = _styled(cast(StyledConv, decoder.convs[2 * i + 1]), x, style, feature)
-            upsample = cast(ToRgb, to_rgb).upsample
-            rgb = _to_rgb(cast(ToRgb, to_rgb), x, style) + upsample(rgb)
+            with torch.autocast(image.device.type, enabled=False):
+                coarse = cast(ToRgb, to_rgb).upsample(rgb)
+            rgb = _to_rgb(cast(ToRgb, to_rgb), x, style) + coarse
         return rgb
 
 

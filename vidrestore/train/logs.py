@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,7 +41,7 @@ class LossTable:
         rows = []
         if step and path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+                rows = [row for row in csv.DictReader(file) if _is_row_until(step, row)]
         self._write(rows, "w")
 
     def add(self, losses: Mapping[str, float]) -> None:
@@ -73,6 +74,14 @@ class LossTable:
                 writer.writerows(rows)
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+
+def _is_row_until(step: int, row: Mapping[str, Any]) -> bool:
+    """Say whether a row counts; one that was half written does not."""
+    try:
+        return int(row["step"]) <= step
+    except (TypeError, ValueError, KeyError):
+        return False
 
 
 def write_grid(path: Path, columns: Sequence[Tensor]) -> None:

@@ -22,6 +22,7 @@ from vidrestore.train.checkpoint import (
     checkpoint_name,
     export_model,
     load_checkpoint,
+    remove_run,
     save_checkpoint,
 )
 from vidrestore.train.config import TrainConfig
@@ -54,7 +55,7 @@ def train(config: TrainConfig, *, resume: bool | None = None) -> Path:
         DeviceError: The device cannot be had.
         OutputError: The folder cannot be written.
         VidrestoreError: The losses are not finite any more; the checkpoints stay.
-        KeyboardInterrupt: Asked to end by Ctrl-C or SIGTERM; a checkpoint was written.
+        KeyboardInterrupt: Asked to end by Ctrl-C, SIGTERM or SIGHUP; a checkpoint was written.
     """
     folder = config.run.folder
     _check_folder(folder, resume)
@@ -73,8 +74,11 @@ def train(config: TrainConfig, *, resume: bool | None = None) -> Path:
         if learners.step >= config.optimiser.steps:
             logger.info("all %d steps are done", config.optimiser.steps)
             return folder / MODEL
-        processes.take_over(learners.generator.state_dict().values())
+        for network in (learners.generator, learners.average, learners.discriminator):
+            processes.take_over(network.state_dict().values())
         step = TrainingStep(config, learners, processes)
+        if processes.is_first and resume is False:
+            remove_run(folder)
         run = _Run(config, learners, processes, faces)
         with stop_requests() as stop:
             for damaged, clean in run.batches():
@@ -99,7 +103,7 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Let Ctrl-C and SIGTERM ask for the end while the block runs, instead of raising at once.
+    """Let Ctrl-C, SIGTERM and SIGHUP ask for the end while the block runs, instead of ending it.
 
     A step that is broken off in its middle would leave networks and optimisers that fit no step. A
     second Ctrl-C raises. On threads other than the main one nothing changes.
@@ -111,9 +115,12 @@ def stop_requests() -> Iterator[StopRequest]:
             signal.default_int_handler(number, frame)
         request.is_set = True
 
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # nohup has it ignored
     before: dict[signal.Signals, Any] = {}
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             before[number] = signal.signal(number, ask)
     except ValueError:  # not the main thread
         logger.debug("signals are left as they are")
@@ -139,12 +146,11 @@ class _Run:
         self._logged_at = learners.seconds, learners.num_pictures
         self._rate = 0.0
         if processes.is_first:
-            self._table = LossTable(config.run.folder / "log.csv", learners.step)
             self._samples = self._sample_pairs()
+            self._table = LossTable(config.run.folder / "log.csv", learners.step)
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Prepare this process's share of the pictures, on its device, from where the run is."""
-        self._rate = set_rates(self._learners, self._config.optimiser)
         for pair in batches(self._faces, self._pairing, self._config.data, self._numbers()):
             self._rate = set_rates(self._learners, self._config.optimiser)
             damaged, clean = (self._placed(pictures) for pictures in pair)
@@ -170,8 +176,9 @@ class _Run:
             self._draw_samples()
         is_kept = step % run.checkpoint_every == 0
         if is_last or is_kept or step % run.save_every == 0:
-            save_checkpoint(run.folder / LATEST, self._learners, self._config)
+            # first: a run whose last checkpoint is there counts as done
             export_model(run.folder / MODEL, self._learners.average, self._config.model.template)
+            save_checkpoint(run.folder / LATEST, self._learners, self._config)
         if is_kept:
             save_checkpoint(run.folder / checkpoint_name(step), self._learners, self._config)
 
@@ -184,8 +191,7 @@ class _Run:
             first += size * self._processes.count
 
     def _placed(self, pictures: Tensor) -> Tensor:
-        layout = torch.channels_last if self._config.run.channels_last else torch.contiguous_format
-        return pictures.to(self._processes.device, memory_format=layout)
+        return pictures.to(self._processes.device, memory_format=torch.channels_last)
 
     def _log(self) -> None:
         learners = self._learners

@@ -48,16 +48,18 @@ def gradient_loss(picture: Tensor, target: Tensor) -> Tensor:
 def detail_loss(picture: Tensor, target: Tensor) -> Tensor:
     """Return the mean L1 distance of how strong fine detail is from place to place.
 
-    The strength is the root of the mean squared Laplacian of luma in each window of 16×16; both
-    pictures (N, 3, H, W) RGB in [-1, 1]. Where detail lies inside its window does not matter, so
-    unlike a distance of values it does not reward blur.
+    The strength is the root of the mean squared Laplacian of luma in each window of 16×16, or in
+    all of a smaller picture; both (N, 3, H, W) RGB in [-1, 1]. Where detail lies inside its window
+    does not matter, so unlike a distance of values it does not reward blur.
     """
     return functional.l1_loss(_detail(picture), _detail(target))
 
 
 def _detail(picture: Tensor) -> Tensor:
-    laplacian = functional.conv2d(luma(picture), picture.new_tensor(_LAPLACIAN)[None, None])
-    return (functional.avg_pool2d(laplacian.square(), _WINDOW) + 1e-6).sqrt()
+    framed = functional.pad(luma(picture), (1, 1, 1, 1), mode="reflect")
+    laplacian = functional.conv2d(framed, picture.new_tensor(_LAPLACIAN)[None, None])
+    window = min(_WINDOW, *picture.shape[-2:])
+    return (functional.avg_pool2d(laplacian.square(), window) + 1e-6).sqrt()
 
 
 def adversarial_loss(fake_logits: Tensor) -> Tensor:

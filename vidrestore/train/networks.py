@@ -122,7 +122,14 @@ def _load_discriminator(discriminator: Discriminator, path: Path) -> None:
         discriminator.load_state_dict(state)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-    except (RuntimeError, pickle.UnpicklingError, AttributeError, TypeError, EOFError) as error:
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        AttributeError,
+        TypeError,
+        EOFError,
+        LookupError,
+    ) as error:
         raise WeightsError(
             f"{path} does not hold a discriminator of this size: its size (or crop), "
             "channel_multiplier and narrow must be those of [discriminator]"

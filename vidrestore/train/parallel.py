@@ -63,8 +63,8 @@ def training_processes(device: str) -> Iterator[Processes]:
     """Join the processes that ``torchrun`` started, or be the only one.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; under ``torchrun`` each process takes
-            the CUDA device of its local rank.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; under ``torchrun`` each process takes,
+            of ``auto`` and ``cuda``, the device of its local rank.
 
     Raises:
         DeviceError: The device cannot be had.
@@ -86,13 +86,16 @@ def training_processes(device: str) -> Iterator[Processes]:
 def _device(name: str, local_rank: int | None) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    unknown = f"unknown device '{name}': use auto, cpu, cuda or cuda:N"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceError(f"unknown device '{name}': use auto, cpu, cuda or cuda:N") from error
+        raise DeviceError(unknown) from error
+    if device.type not in {"cpu", "cuda"}:
+        raise DeviceError(unknown)
     if device.type == "cuda":
         if device.index is None:
             device = torch.device("cuda", local_rank or 0)
         if (device.index or 0) >= torch.cuda.device_count():
-            raise DeviceError(f"there is no {device}: use --device cpu")
+            raise DeviceError(f'there is no {device}: write device = "cpu" in [run]')
     return device

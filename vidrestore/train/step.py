@@ -160,8 +160,12 @@ class TrainingStep:
         optimiser.zero_grad()
         torch.autograd.backward(learners.scaler.scale(total))
         # averaged first, so that all processes see the same overflow
-        self._processes.average_gradients(learners.discriminator.parameters())
+        parameters = list(learners.discriminator.parameters())
+        self._processes.average_gradients(parameters)
         learners.scaler.unscale_(optimiser)
+        if not learners.scaler.is_enabled():  # with it, a step that overflows is left out
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            self._require_finite(norm.item(), "discriminator's gradient")
         learners.scaler.step(optimiser)
         return told
 
@@ -184,14 +188,24 @@ class TrainingStep:
     def _cropped(
         self, restored: Tensor, clean: Tensor, crop: int, purpose: int
     ) -> tuple[Tensor, Tensor]:
-        """Cut the same random square out of both; a ``crop`` of 0 leaves them whole."""
-        side = clean.shape[-1]
+        """Cut a random square out of each pair of pictures; a ``crop`` of 0 leaves them whole."""
+        side, count = clean.shape[-1], len(clean)
         if not 0 < crop < side:
             return restored, clean
-        rng = np.random.default_rng((self._config.run.seed, purpose, self._learners.num_pictures))
-        top, left = rng.integers(0, side - crop + 1, 2).tolist()
-        part = (..., slice(top, top + crop), slice(left, left + crop))
-        return restored[part], clean[part]
+        first = self._learners.num_pictures + self._processes.rank * count
+        parts = []
+        for number in range(first, first + count):
+            rng = np.random.default_rng((self._config.run.seed, purpose, number))
+            top, left = rng.integers(0, side - crop + 1, 2).tolist()
+            parts.append((slice(None), slice(top, top + crop), slice(left, left + crop)))
+        seen, wanted = (
+            torch.stack([picture[part] for picture, part in zip(pictures, parts, strict=True)])
+            for pictures in (restored, clean)
+        )
+        # as all other maps
+        return seen.contiguous(memory_format=torch.channels_last), wanted.contiguous(
+            memory_format=torch.channels_last
+        )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
