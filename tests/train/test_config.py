@@ -1,10 +1,13 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import vidrestore.train
 from vidrestore.errors import SettingsError
-from vidrestore.train.config import Content, TrainConfig, as_tables, parse_config, read_config
+from vidrestore.train.config import Content, TrainConfig
+from vidrestore.train.config_file import as_tables, parse_config, read_config
 
 CONFIGS = Path(vidrestore.train.__file__).parent / "configs"
 
@@ -78,3 +81,22 @@ def test_a_wrong_config_is_named_in_one_line(tmp_path, text, named):
 def test_a_missing_config_is_said(tmp_path):
     with pytest.raises(SettingsError, match="cannot read the config"):
         read_config(tmp_path / "none.toml")
+
+
+def test_a_wrong_config_is_said_before_pytorch_is_loaded(tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text("[model]\nsize = 100")
+    code = """
+import sys
+from vidrestore.cli.app import main
+code = main(["train", sys.argv[1]])
+print(code, "torch" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.stdout == "2 False\n", ended

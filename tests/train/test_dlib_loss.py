@@ -17,7 +17,8 @@ from vidrestore.models.dlib_file import read_weights
 from vidrestore.models.identity import MISSING, DlibIdentity, face_chip, weights_file
 from vidrestore.models.registry import Template, landmark_template
 from vidrestore.train import dlib_loss
-from vidrestore.train.config import ModelConfig, as_tables, parse_config
+from vidrestore.train.config import ModelConfig
+from vidrestore.train.config_file import as_tables, parse_config
 from vidrestore.train.dlib_loss import DlibIdentityLoss, installed_network
 from vidrestore.train.loop import train
 from vidrestore.train.losses import make_identity_loss

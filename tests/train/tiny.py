@@ -5,7 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vidrestore.train.config import TrainConfig, parse_config
+from vidrestore.train.config import TrainConfig
+from vidrestore.train.config_file import parse_config
 
 
 def write_faces(folder: Path, count: int = 6, side: int = 32) -> Path:

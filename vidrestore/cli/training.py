@@ -35,8 +35,7 @@ def train(
     talk: TalkOptions | None = None,
 ) -> int:
     """Train a network as a config says; the result is for --model."""
-    from vidrestore.train.config import read_config
-    from vidrestore.train.loop import train as run
+    from vidrestore.train.config_file import read_config
 
     settings = read_config(config)
     if data is not None:
@@ -45,6 +44,8 @@ def train(
         )
     if out is not None:
         settings = dataclasses.replace(settings, run=dataclasses.replace(settings.run, folder=out))
+    from vidrestore.train.loop import train as run  # after the config: it loads PyTorch
+
     with talking(talk or TalkOptions()):
         model = run(settings, resume=resume)
     say(f"{model}: use it with vidrestore IN OUT --model {model}")

@@ -31,13 +31,7 @@ from vidrestore.models.gpen_layers import (
     ToRgb,
     binomial_kernel,
 )
-
-
-def num_channels(resolution: int, channel_multiplier: int, narrow: float) -> int:
-    """Return how many channels the maps of ``resolution`` × ``resolution`` have."""
-    if resolution <= 32:
-        return int(512 * narrow)
-    return int(16384 * channel_multiplier * narrow / resolution)
+from vidrestore.models.gpen_widths import num_channels
 
 
 class ConstantInput(nn.Module):

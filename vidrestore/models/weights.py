@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     import torch
 
 FOLDER_VARIABLE = "VIDRESTORE_WEIGHTS"
+UNREADABLE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError)
+"""What ``torch.load`` raises of a file that is damaged or something else."""
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -210,7 +212,7 @@ def read_state(
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
+    except (SafetensorError, *UNREADABLE) as error:
         raise WeightsCorruptError(f"{path} is not a file of plain weights") from error
     if isinstance(loaded, Mapping) and isinstance(loaded.get("g_ema"), Mapping):
         loaded = loaded["g_ema"]

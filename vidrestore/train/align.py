@@ -85,11 +85,11 @@ def align_folder(
             if image is None:
                 counts.unreadable += 1
                 continue
+            name = path.relative_to(folder)
+            # a.jpg and a.png beside each other must not become one
+            base = name.stem if bases[path.with_suffix("")] == 1 else name.name
             crops = _crops(image, detector, points, size, smallest, counts)
             for k, crop in enumerate(crops):
-                name = path.relative_to(folder)
-                # a.jpg and a.png beside each other must not become one
-                base = name.stem if bases[path.with_suffix("")] == 1 else name.name
                 _write(target / name.with_name(f"{base}-{k}.png"), crop)
     finally:
         detector.close()

@@ -9,7 +9,6 @@ pictures seen.
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from safetensors.torch import save
 from vidrestore.errors import OutputError, WeightsError
 from vidrestore.models.gpen import Gpen
 from vidrestore.models.registry import Template
-from vidrestore.train.config import TrainConfig, as_tables
+from vidrestore.models.weights import UNREADABLE
+from vidrestore.train.config import TrainConfig
+from vidrestore.train.config_file import as_tables
 from vidrestore.train.networks import Learners
 
 LATEST = "latest.pt"
@@ -79,7 +80,7 @@ def load_checkpoint(path: Path, learners: Learners, config: TrainConfig) -> None
     """
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, LookupError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise WeightsError(f"cannot read the checkpoint {path}: {error}") from error
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise WeightsError(f"{path} is no checkpoint of vidrestore train: use it as init instead")

@@ -100,10 +100,7 @@ class Faces:
         image = _square(read_image(source.path))
         if image is None:
             raise SettingsError(f"{source.path} was a face when the run began and is none now")
-        face = _resized(image, self.size)
-        if len(self._kept) < self._num_kept:
-            self._kept[index] = face
-        return face
+        return self._keep(index, _resized(image, self.size))
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to a worker process without the pictures: it reads those that it needs."""
@@ -123,9 +120,13 @@ class Faces:
         if image is None:
             self.num_skipped += 1
             return
-        if len(self._kept) < self._num_kept:
-            self._kept[len(self._sources)] = _resized(image, self.size)
+        self._keep(len(self._sources), _resized(image, self.size))
         self._sources.append(_Source(path))
+
+    def _keep(self, index: int, face: RGBImage) -> RGBImage:
+        if len(self._kept) < self._num_kept:
+            self._kept[index] = face
+        return face
 
     def _add_shard(self, path: Path) -> None:
         arrays = _read_shard(path)

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vidrestore.models.gpen import num_channels
 from vidrestore.models.gpen_layers import (
     SLOPE,
     EqualConv,
@@ -25,6 +24,7 @@ from vidrestore.models.gpen_layers import (
     FirResample,
     FusedLeakyReLU,
 )
+from vidrestore.models.gpen_widths import num_channels
 
 _SQRT2 = math.sqrt(2)
 _GROUP = 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from vidrestore.errors import SettingsError, WeightsError, WeightsNotFoundError
 from vidrestore.models.gpen import Gpen, load_gpen_state
 from vidrestore.models.registry import RESTORERS, WeightsFile
-from vidrestore.models.weights import WeightsStore, read_state
+from vidrestore.models.weights import UNREADABLE, WeightsStore, read_state
 from vidrestore.train.config import ModelConfig, OptimiserConfig, Schedule, TrainConfig
 from vidrestore.train.discriminator import Discriminator
 from vidrestore.train.generator import TrainedGpen
@@ -122,14 +121,7 @@ def _load_discriminator(discriminator: Discriminator, path: Path) -> None:
         discriminator.load_state_dict(state)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        AttributeError,
-        TypeError,
-        EOFError,
-        LookupError,
-    ) as error:
+    except (*UNREADABLE, AttributeError, TypeError) as error:
         raise WeightsError(
             f"{path} does not hold a discriminator of this size: its size (or crop), "
             "channel_multiplier and narrow must be those of [discriminator]"

@@ -198,14 +198,12 @@ class TrainingStep:
             rng = np.random.default_rng((self._config.run.seed, purpose, number))
             top, left = rng.integers(0, side - crop + 1, 2).tolist()
             parts.append((slice(None), slice(top, top + crop), slice(left, left + crop)))
-        seen, wanted = (
+        cut = [
             torch.stack([picture[part] for picture, part in zip(pictures, parts, strict=True)])
             for pictures in (restored, clean)
-        )
-        # as all other maps
-        return seen.contiguous(memory_format=torch.channels_last), wanted.contiguous(
-            memory_format=torch.channels_last
-        )
+        ]
+        seen, wanted = (x.contiguous(memory_format=torch.channels_last) for x in cut)
+        return seen, wanted
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
