@@ -161,13 +161,12 @@ def doctor(*, talk: TalkOptions | None = None) -> int:
 
 
 @weights_app.command(name="list")
-def list_weights(*, model: ModelOptions | None = None) -> int:
+def list_weights(*, weights_dir: Path | None = None) -> int:
     """List the models, their licences, and which are installed."""
     from vidrestore.cli.facts import model_lines
     from vidrestore.models.weights import WeightsStore
 
-    store = WeightsStore((model or ModelOptions()).settings().weights_dir)
-    say("\n".join(model_lines(store.installed())))
+    say("\n".join(model_lines(WeightsStore(weights_dir).installed())))
     return 0
 
 
