@@ -302,7 +302,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_the_checkpoint(
     assert all(value.isfinite().all() for value in state["g"].values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def number(request):
+    """A signal that is not ignored, whoever runs this."""
+    found = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, found)
+
+
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     tmp_path, faces, monkeypatch, number
 ):
@@ -321,6 +328,16 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     assert "step 3 is kept" in caught.value.__notes__[0]
     assert _state(config.run.folder)["step"] == 3
     assert signal.getsignal(number) is before
+
+
+def test_a_hang_up_that_is_ignored_stays_so():
+    found = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup has it
+    try:
+        with loop.stop_requests() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.is_set
+    finally:
+        signal.signal(signal.SIGHUP, found)
 
 
 def test_skipped_files_are_counted_in_the_log(tmp_path, faces, caplog):
